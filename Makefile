@@ -1,0 +1,73 @@
+# Xenfold: every target does all of its own set-up from a fresh checkout. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+ESTATE ?= example
+PLAYBOOK := $(BIN)/ansible-playbook
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export ANSIBLE_FORCE_COLOR ?= 0
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab lab-down test lint unit scenarios lab-test lab-soak clean lab-packages
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/run.stamp: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { test "$$(id -u)" = 0 && apt-get -q -y install python3-venv; } \
+	  || { echo "python3-venv is missing: install it as root with 'apt-get install python3-venv'"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.vendor/stamp: .venv/run.stamp requirements.yml tools/fetch_collections.py
+	$(BIN)/python tools/fetch_collections.py
+	@mkdir -p .vendor && touch $@
+
+demo: .venv/run.stamp ## plan the example estate (no root): build/example/plan.md, plan.json, report.html
+	$(PLAYBOOK) -i inventories/example playbooks/plan.yml
+
+lab-packages:
+	@missing=$$(for p in $$(grep -v '^#' lab/packages.txt); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  test "$$(id -u)" = 0 || { echo "the lab needs packages; as root: apt-get install" $$missing; exit 1; }; \
+	  apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $$missing; \
+	fi
+
+lab: lab-packages .vendor/stamp ## boot two Xen hosts in QEMU and run site.yml on them (root, Debian)
+	$(BIN)/python -m lab up --hosts 2
+	$(PLAYBOOK) -i inventories/lab playbooks/site.yml
+	@echo "The lab runs: $(BIN)/python -m lab ssh xen01 xl list"
+
+lab-down: ## end the lab and free all it holds
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m lab down; else $(PYTHON) -m lab down; fi
+
+test: lint unit scenarios ## lint, unit and integration tests, scenarios without a VM
+
+lint: .venv/dev.stamp .vendor/stamp
+	$(BIN)/ruff check .
+	MYPYPATH=collections $(BIN)/mypy plugins/module_utils plugins/action plugins/filter lab
+	$(BIN)/yamllint -s .
+	$(BIN)/ansible-lint -q
+	$(BIN)/antsibull-changelog lint
+
+unit: .venv/dev.stamp .vendor/stamp
+	$(BIN)/python -m pytest
+
+scenarios: .venv/dev.stamp .vendor/stamp
+	$(BIN)/molecule test -s default
+
+lab-test: lab-packages .venv/dev.stamp .vendor/stamp ## the scenarios on real Xen hosts in QEMU (root, Debian, an hour)
+	$(BIN)/python -m pytest -s tests/lab
+
+lab-soak: lab-packages .venv/dev.stamp .vendor/stamp ## the repeated scenarios
+	XENFOLD_SOAK=5 $(BIN)/python -m pytest -s tests/lab
+
+clean: ## remove what the targets made, but the lab's cache
+	rm -rf .venv .vendor build .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis

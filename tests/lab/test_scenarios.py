@@ -1,0 +1,24 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs the molecule scenarios on real Xen hosts in QEMU, one after the other; `make lab-test` calls it."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# In the order that needs the fewest boots: the lab of two hosts is started once.
+SCENARIOS = [scenario for scenario in ("dom0", "consolidation", "network") if (ROOT / "molecule" / scenario / "molecule.yml").is_file()]
+ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_scenario(scenario: str, number: int) -> None:
+    molecule = Path(sys.executable).parent / "molecule"
+    result = subprocess.run([str(molecule), "test", "-s", scenario, "--destroy", "always"], cwd=ROOT, timeout=3600)
+    assert result.returncode == 0, f"scenario {scenario} failed in round {number + 1}; its output is above"
