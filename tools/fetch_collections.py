@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The Xenfold Authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Bring the collections of requirements.yml into .vendor: from Galaxy, or from the `ansible` package where Galaxy is out of reach.
+"""Bring the collections of requirements.yml into .vendor: from Galaxy, or from the `ansible` package without it.
 
 Usage: python tools/fetch_collections.py [--from-package]
 """
@@ -23,7 +23,8 @@ PACKAGE = "ansible==12.3.0"
 def from_galaxy() -> bool:
     """Install by ansible-galaxy; False when it cannot."""
     galaxy = Path(sys.executable).parent / "ansible-galaxy"
-    command = [str(galaxy), "collection", "install", "-r", str(ROOT / "requirements.yml"), "-p", str(TARGET), "--timeout", "20"]
+    wanted = str(ROOT / "requirements.yml")
+    command = [str(galaxy), "collection", "install", "-r", wanted, "-p", str(TARGET), "--timeout", "20"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=ROOT)
     except subprocess.TimeoutExpired:
@@ -38,9 +39,9 @@ def from_package(names: list[str]) -> None:
             [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", scratch, PACKAGE], check=True,
         )
         with zipfile.ZipFile(next(Path(scratch).glob("ansible-*.whl"))) as wheel:
-            prefixes = tuple(f"ansible_collections/{name.replace('.', '/')}/" for name in names)
-            members = [member for member in wheel.namelist() if member.startswith(prefixes)]
-            missing = [name for name in names if not any(m.startswith(f"ansible_collections/{name.replace('.', '/')}/") for m in members)]
+            folders = {name: f"ansible_collections/{name.replace('.', '/')}/" for name in names}
+            members = [member for member in wheel.namelist() if member.startswith(tuple(folders.values()))]
+            missing = [name for name in names if not any(member.startswith(folders[name]) for member in members)]
             if missing:
                 sys.exit(f"{PACKAGE} does not hold {', '.join(missing)}; install it from Galaxy into {TARGET}")
             wheel.extractall(TARGET, members)

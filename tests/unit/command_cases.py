@@ -53,11 +53,14 @@ def run(module_name: str, case: dict[str, Any]) -> dict[str, Any]:
     def leave(_self: Any, failed: bool = False, **result: Any) -> None:
         raise _Exit({"failed": failed, **result})
 
+    def fail(self: Any, msg: str = "", **result: Any) -> None:
+        leave(self, failed=True, msg=msg, **result)
+
     with (
         patch_module_args(arguments),
         mock.patch.object(basic.AnsibleModule, "run_command", run_command),
-        mock.patch.object(basic.AnsibleModule, "exit_json", lambda self, **result: leave(self, **result)),
-        mock.patch.object(basic.AnsibleModule, "fail_json", lambda self, msg="", **result: leave(self, failed=True, msg=msg, **result)),
+        mock.patch.object(basic.AnsibleModule, "exit_json", leave),
+        mock.patch.object(basic.AnsibleModule, "fail_json", fail),
         pytest.raises(_Exit) as caught,
     ):
         module.main()

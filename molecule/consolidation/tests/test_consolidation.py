@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PLAN = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "build" / "lab-plan" / "plan.json"
+PLAN = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "build" / "lab" / "plan.json"
 ADDRESSES = {"web01": "10.9.0.51", "web02": "10.9.0.52", "db01": "10.9.0.53", "batch01": "10.9.0.54"}
 
 
