@@ -41,7 +41,7 @@ def from_package(names: list[str]) -> None:
         with zipfile.ZipFile(next(Path(scratch).glob("ansible-*.whl"))) as wheel:
             folders = {name: f"ansible_collections/{name.replace('.', '/')}/" for name in names}
             members = [member for member in wheel.namelist() if member.startswith(tuple(folders.values()))]
-            missing = [name for name in names if not any(member.startswith(folders[name]) for member in members)]
+            missing = [name for name in names if not any(path.startswith(folders[name]) for path in members)]
             if missing:
                 sys.exit(f"{PACKAGE} does not hold {', '.join(missing)}; install it from Galaxy into {TARGET}")
             wheel.extractall(TARGET, members)
