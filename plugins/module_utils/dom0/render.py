@@ -114,6 +114,6 @@ def configuration(settings: Settings) -> list[WantedFile]:
         WantedFile(LOGROTATE, (
             _HEADER
             + f"{CONSOLE_LOGS}/*.log /var/log/xen/xl-*.log {{\n"
-            + "    weekly\n    rotate 8\n    maxsize 16M\n    compress\n    missingok\n    notifempty\n    copytruncate\n}}\n"
+            + "    weekly\n    rotate 8\n    maxsize 16M\n    compress\n    missingok\n    notifempty\n    copytruncate\n}\n"
         )),
     ]

@@ -152,3 +152,9 @@ def test_reading_a_host_finds_the_traps(tmp_path: Path):
 @pytest.mark.parametrize("case", command_cases.load(Path(__file__).with_name("cases.yml")))
 def test_module(case):
     command_cases.run("dom0", case)
+
+
+def test_the_rotation_of_logs_is_one_balanced_block():
+    text = next(file.content for file in render.configuration(SETTINGS) if file.path == render.LOGROTATE)
+    assert text.count("{") == text.count("}") == 1
+    assert text.endswith("}\n")
