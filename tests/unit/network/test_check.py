@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import check_network, with_defaults
 
-CASES = yaml.safe_load((Path(__file__).parent / "check_cases.yaml").read_text())
+CASES = yaml.safe_load((Path(__file__).parent / "check_cases.yml").read_text())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])

@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: networkd_files
+short_description: Render the network files of a host without contacting it
+version_added: 0.1.0
+author: The Xenfold Authors (@xenfold)
+description:
+  - Gives the same bytes that the module P(xenfold.consolidation.network#module) writes, for review.
+options:
+  _input:
+    description: Variables of the host; C(network_bonds), C(network_vlans) and C(network_bridges) are read.
+    type: dict
+    required: true
+  host:
+    description: Name of the host in the inventory.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what would be written
+  ansible.builtin.debug:
+    msg: "{{ hostvars[inventory_hostname] | xenfold.consolidation.networkd_files(host=inventory_hostname) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Content by path.
+  type: dict
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network.render import Network, networkd_files
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import check_network
+
+
+def rendered(variables: Mapping[str, Any], host: str) -> dict[str, str]:
+    """Content by path of the network files of `host`, from its variables."""
+    items = [variables.get(f"network_{kind}") or [] for kind in ("bonds", "vlans", "bridges")]
+    errors = check_network(*items)
+    if errors:
+        raise AnsibleFilterError(f"network of {host}: {'; '.join(errors)}")
+    return {file.path: file.content for file in networkd_files(Network.of(host, *items))}
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"networkd_files": rendered}

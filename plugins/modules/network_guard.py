@@ -1,0 +1,107 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: network_guard
+short_description: Confirm or take back a change of a host's network
+version_added: 0.1.0
+author: The Xenfold Authors (@xenfold)
+description:
+  - The second half of M(xenfold.consolidation.network), run over a new connection. Also of use by hand, on a host where a
+    run ended in the middle of a change.
+extends_documentation_fragment: xenfold.consolidation.attributes
+options:
+  state:
+    description:
+      - V(confirmed) waits until the new network holds, as was recorded when the guard was armed, and then disarms it.
+      - V(restored) lets the guard act at once and waits until the old network is back.
+    type: str
+    choices: [confirmed, restored]
+    required: true
+  wait_seconds:
+    description: How long to wait for it.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Take back a change that nobody confirmed
+  xenfold.consolidation.network_guard:
+    state: restored
+"""
+
+RETURN = r"""
+step:
+  description: Where the guard stands - V(confirmed), V(restored), V(restoring), V(armed), or null when nothing was ever armed.
+  returned: always
+  type: str
+unmet:
+  description: What of the new network does not hold.
+  returned: with state=confirmed, while the guard is armed
+  type: list
+  elements: str
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network import plan
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network.host import Host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network.render import Network
+from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
+
+
+def unmet(host: Host, record: dict[str, Any]) -> list[str]:
+    """What keeps the recorded change from being confirmed."""
+    if not host.applied():
+        return ["the change has not come to its end on the host"]
+    described = record["network"]
+    network = Network.of(described["host"], described["bonds"], described["vlans"], described["bridges"])
+    lines = plan.unmet(network, host.read(network, ask_gateways="gateway" in record["asserts"]), record["asserts"])
+    return lines + (host.networkd_says([item["name"] for _kind, item in network.devices()]) if lines else [])
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["confirmed", "restored"], "required": True},
+            "wait_seconds": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    host = Host(Runner(module))
+    wanted = module.params["state"]
+    open_steps = ("armed",) if wanted == "confirmed" else ("armed", "restoring")
+    step = host.step()
+    verb = "confirm" if wanted == "confirmed" else "restore"
+    actions = [Action(verb, "network")] if step in open_steps else []
+    lines: list[str] = []
+    if actions and not module.check_mode:
+        deadline = time.monotonic() + module.params["wait_seconds"]
+        record = host.recorded()
+        # Some seconds before the guard acts by itself it is too late: the verdict has to be certain.
+        if wanted == "confirmed":
+            deadline = min(deadline, record["armed_at"] + record["confirm_seconds"] - 5)
+        if wanted == "restored":
+            host.restore()
+        while step in open_steps:
+            if wanted == "confirmed":
+                lines = unmet(host, record)
+                if not lines and host.confirm():
+                    break
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(1)
+            step = host.step()
+        step = host.step()
+    elif actions:
+        step = wanted
+    module.exit_json(**outcome(actions), step=step, unmet=lines)
+
+
+if __name__ == "__main__":
+    main()
