@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The QEMU command line of one host, as a pure function. docs/lab.md says why each flag is there."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from pathlib import Path
+from typing import Any
+
+from lab.spec import Spec, host_name, mac_address
+
+# Xen 4.17 under QEMU's software emulation: SMAP kills dom0 (emulated IRET), MONITOR panics Xen's mwait idle, RDTSCP
+# cannot be emulated for PVH guests, and XSAVE with all that rests on it is lost when a PVH guest migrates.
+TCG_CPU = "EPYC,-smap,-monitor,-rdtscp,-xsave,-xsaveopt,-xgetbv1,-avx,-avx2,-fma,-f16c"
+XEN_OPTIONS = (
+    "dom0_mem=896M,max:896M dom0_max_vcpus=1 console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all "
+    "noreboot cpuidle=0 spec-ctrl=no"
+)
+KERNEL_OPTIONS = "root=/dev/vda rw console=hvc0 net.ifnames=0 loglevel=4 mitigations=off audit=0"
+_UUID_SPACE = uuid.UUID("6f1f6b1c-3f35-4e62-9f37-0b8a6f3f6d9e")
+
+# Fixed places on the PCI bus: interface names follow the order, and a saved state finds its devices by place.
+_ROOT_DISK_SLOT, _RNG_SLOT, _FIRST_NIC_SLOT, _FIRST_PORT_SLOT = 2, 3, 4, 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """A data disk as it is plugged in: `bay` from 1, `file` in the host's folder."""
+
+    bay: int
+    file: str
+    serial: str
+
+    @property
+    def drive(self) -> str:
+        """Name of the drive behind the device: one for each file, so that a new disk never meets an old name."""
+        return "d" + self.file.removeprefix("disk").removesuffix(".qcow2").replace("-", "r")
+
+    @property
+    def device(self) -> str:
+        return f"disk{self.bay}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """All that decides the command line of one host. Ports are loopback ports of this machine."""
+
+    spec: Spec
+    number: int
+    accel: str
+    ssh_port: int
+    links: tuple[tuple[int, int], ...]  # for each data NIC: own port, port it sends to (UDP)
+    disks: tuple[Disk, ...]
+
+    @property
+    def name(self) -> str:
+        return host_name(self.number)
+
+
+@dataclasses.dataclass(frozen=True)
+class Nic:
+    """A network interface: its name in the guest and the names of its parts in QEMU."""
+
+    interface: str
+    netdev: str
+    mac: str
+    data: bool
+
+
+def nics_of(spec: Spec, number: int) -> list[Nic]:
+    """All NICs of a host in the order of the PCI bus, which is the order of eth0, eth1 ..."""
+    nics = [Nic("eth0", "m0", mac_address(number, 0), False)]
+    nics += [Nic(f"eth{k}", f"n{k}", mac_address(number, k), True) for k in range(1, spec.data_nics + 1)]
+    if spec.management_nics == 2:
+        nics.append(Nic(f"eth{spec.data_nics + 1}", "m1", mac_address(number, 0x10), False))
+    return nics
+
+
+def system_uuid(number: int) -> str:
+    return str(uuid.uuid5(_UUID_SPACE, host_name(number)))
+
+
+def command(machine: Machine, pidfile: Path, loadvm: str | None = None) -> list[str]:
+    """The command line, to be run in the host's folder: every file but the pid file is named relative to it.
+
+    The pid file is named in full, so that a process can be told by its command line. With `loadvm` the host comes up in
+    that saved state, paused, for all hosts to go on together.
+    """
+    spec = machine.spec
+    words = ["qemu-system-x86_64", "-name", machine.name, "-M", "q35"]
+    if machine.accel == "kvm":
+        words += ["-accel", "kvm", "-cpu", "host"]
+    else:
+        words += ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", TCG_CPU]
+    words += ["-smp", "2", "-m", str(spec.memory_mib), "-uuid", system_uuid(machine.number)]
+    words += ["-smbios", f"type=1,manufacturer=Xenfold,product=Lab,serial={machine.name},uuid={system_uuid(machine.number)}"]
+    if spec.kind == "xen":
+        initrd = f"vmlinux {KERNEL_OPTIONS} lab.host={machine.name},initrd.img"
+        words += ["-kernel", "xen", "-append", XEN_OPTIONS, "-initrd", initrd, "-no-reboot"]
+    words += _storage(machine)
+    words += _network(machine)
+    words += ["-object", "rng-random,filename=/dev/urandom,id=r0"]
+    words += ["-device", f"virtio-rng-pci,rng=r0,addr={_RNG_SLOT:#x}"]
+    words += ["-display", "none", "-vga", "none", "-nodefaults"]
+    words += ["-chardev", "file,id=serial,path=serial.log,append=on", "-serial", "chardev:serial"]
+    words += ["-qmp", "unix:qmp,server=on,wait=off", "-pidfile", str(pidfile), "-daemonize"]
+    if loadvm is not None:
+        words += ["-loadvm", loadvm, "-S"]
+    return words
+
+
+def _storage(machine: Machine) -> list[str]:
+    words = ["-drive", "file=root.qcow2,if=none,id=root,cache=unsafe,discard=unmap"]
+    words += ["-device", f"virtio-blk-pci,drive=root,id=rootdisk,addr={_ROOT_DISK_SLOT:#x},bootindex=0"]
+    for bay in range(1, machine.spec.data_disks + 1):
+        words += ["-device", f"pcie-root-port,id=rp{bay},bus=pcie.0,chassis={bay},slot={bay},addr={_FIRST_PORT_SLOT + bay:#x}"]
+    for disk in machine.disks:
+        words += ["-drive", f"file={disk.file},if=none,id={disk.drive},cache=unsafe,discard=unmap"]
+        words += ["-device", f"virtio-blk-pci,drive={disk.drive},id={disk.device},bus=rp{disk.bay},serial={disk.serial}"]
+    return words
+
+
+def _network(machine: Machine) -> list[str]:
+    spec = machine.spec
+    # A xen host reaches nothing outside; a plain host fetches its packages.
+    user = f"hostfwd=tcp:127.0.0.1:{machine.ssh_port}-:22" + (",restrict=on" if spec.kind == "xen" else "")
+    if spec.management_nics == 1:
+        words = ["-netdev", f"user,id=m0,{user}"]
+    else:
+        # Both NICs and the user network meet in one hub, as two ports of one switch would.
+        words = ["-netdev", f"user,id=u0,{user}", "-netdev", "hubport,id=h0,hubid=0,netdev=u0"]
+        words += ["-netdev", "hubport,id=m0,hubid=0", "-netdev", "hubport,id=m1,hubid=0"]
+    for index, (own, other) in enumerate(machine.links, start=1):
+        words += ["-netdev", f"socket,id=n{index},udp=127.0.0.1:{other},localaddr=127.0.0.1:{own}"]
+    for place, nic in enumerate(nics_of(spec, machine.number)):
+        # LACP aggregates only ports that have a speed, and virtio has none unless told.
+        speed = "speed=1000,duplex=full," if nic.data or spec.management_nics == 2 else ""
+        device = f"virtio-net-pci,netdev={nic.netdev},id=nic-{nic.interface},{speed}mac={nic.mac}"
+        words += ["-device", f"{device},romfile=,addr={_FIRST_NIC_SLOT + place:#x}"]
+    return words
+
+
+def drive_options(disk: Disk, folder: Path) -> str:
+    """The same drive for a running QEMU (monitor command `drive_add`); a comma in a path is doubled."""
+    path = str(folder / disk.file).replace(",", ",,")
+    return f"file={path},if=none,id={disk.drive},cache=unsafe,discard=unmap"
+
+
+def device_arguments(disk: Disk) -> dict[str, Any]:
+    """The same device for a running QEMU (QMP command `device_add`)."""
+    return {
+        "driver": "virtio-blk-pci",
+        "drive": disk.drive,
+        "id": disk.device,
+        "bus": f"rp{disk.bay}",
+        "serial": disk.serial,
+    }
