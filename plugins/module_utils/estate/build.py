@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From checked variables to what the planner and the guests' role take."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import hosts as host_checks
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import rules as rule_checks
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import workloads as workload_checks
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, shown
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC
+from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capacity import (
+    HostCapacity,
+    capacity_of,
+    link_limit_mbps,
+)
+from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.guest_demand import demand_of, guest_disk_gib
+
+ESTATE_VARIABLES = ("estate_workloads", "estate_rules", "estate_policy")
+KNOWN_VARIABLES = ("estate_host", *ESTATE_VARIABLES)
+DEFAULT_POOL = "default"
+_PASSED = ("current", "movable", "storage", "live", "replica", "move_cost", "dirty_mbps")
+
+
+def read_estate(
+    hosts: Mapping[str, Mapping[str, Any]], variables: Mapping[str, Any], group: str = "xen_hosts"
+) -> tuple[Findings, dict[str, Any]]:
+    """Check an estate and build its normalised form.
+
+    hosts: variables of each host by name; variables: those of the whole estate. Returns the findings, and the estate
+    {hosts, problem: {hosts, workloads, rules, policy}, guests}, which is empty when there are findings.
+    """
+    findings = Findings()
+    if not hosts:
+        findings.note(("estate",), f"group '{group}': hosts: value [], allowed at least one host in the inventory")
+    for name in sorted(hosts):
+        _check_names_of_variables(findings, ("hosts", name), hosts[name])
+    _check_names_of_variables(findings, ("estate",), variables)
+    usable = {name: hosts[name] for name in sorted(hosts) if host_checks.check_host(findings, name, hosts[name])}
+    macs = host_checks.check_between_hosts(findings, usable)
+    features = {name: host_checks.offered(host) for name, host in usable.items()}
+    workloads = _list(findings, variables, "estate_workloads", required=True)
+    sound = {
+        index: workload for index, workload in enumerate(workloads)
+        if workload_checks.check_workload(findings, (*workload_checks.ROOT, index), workload, index + 1)
+    }
+    workload_checks.check_between_workloads(findings, sound, macs)
+    workload_checks.check_against_hosts(findings, sound, hosts, features)
+    names = {str(workload["name"]) for workload in workloads if isinstance(workload, Mapping) and "name" in workload}
+    rules = _list(findings, variables, "estate_rules")
+    rule_checks.check_rules(findings, list(rules), names, hosts)
+    policy = variables.get("estate_policy")
+    rule_checks.check_policy(findings, {} if policy is None else policy)
+    capacities = {name: capacity_of(host) for name, host in usable.items()}
+    if not findings:
+        _check_resources(findings, capacities, sound)
+    if findings:
+        return findings, {}
+    return findings, _build(usable, capacities, features, list(sound.values()), rules, policy or {})
+
+
+def _list(findings: Findings, variables: Mapping[str, Any], name: str, required: bool = False) -> Sequence[Any]:
+    value = variables.get(name)
+    if isinstance(value, list):
+        return value
+    if value is not None:
+        findings.note(("estate", name), f"{name}: value {shown(value)}, allowed a list")
+    elif required:
+        findings.note(("estate", name), f"{name}: missing, allowed a list of workloads in group_vars/all")
+    return []
+
+
+def _check_names_of_variables(findings: Findings, path: tuple[str, ...], variables: Mapping[str, Any]) -> None:
+    for name in variables:
+        if name.startswith("estate_") and name not in KNOWN_VARIABLES:
+            findings.unknown((*path, name), "variables", name, variables[name], KNOWN_VARIABLES)
+
+
+def _check_resources(
+    findings: Findings, capacities: Mapping[str, HostCapacity], workloads: Mapping[int, Mapping[str, Any]]
+) -> None:
+    """What workloads demand must be known of the hosts: nothing is planned on a guess or on a resource that none has."""
+    wanted: dict[str, int] = {}
+    for index, workload in workloads.items():
+        for resource in demand_of(workload):
+            wanted.setdefault(resource, index)
+    for name, capacity in capacities.items():
+        for resource, (variable, problem) in sorted(capacity.unknown.items()):
+            if resource in wanted:
+                instead = f"a number when workloads demand {resource} (or estate_host.capacity.{resource})"
+                findings.note(("hosts", name, variable), f"{problem}, allowed {instead}")
+    there = {resource for capacity in capacities.values() for resource in (*capacity.values, *capacity.unknown)}
+    for resource, index in sorted(wanted.items()):
+        if resource not in there and resource != "dom0_cores":
+            workload = workloads[index]
+            path = (*workload_checks.ROOT, index, *(["demand", resource] if resource in (workload.get("demand") or {}) else []))
+            findings.note(path, f"{workload_checks.title(workload, index + 1)}: demand.{resource}: "
+                          f"value {shown(demand_of(workload)[resource])}, allowed resources that some host has: "
+                          f"{', '.join(sorted(there))}")
+
+
+def _build(
+    hosts: Mapping[str, Mapping[str, Any]], capacities: Mapping[str, HostCapacity], features: Mapping[str, list[str]],
+    workloads: list[Mapping[str, Any]], rules: Sequence[Any], policy: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The estate in its normalised form; hosts and guests by name, workloads sorted by name."""
+    split = any(len(capacity.volume_groups_gib) > 1 for capacity in capacities.values())
+    ordered = sorted(workloads, key=lambda workload: str(workload["name"]))
+    normal = {name: _host(name, host, capacities[name], features[name], split) for name, host in hosts.items()}
+    planned = [{"name": name, **{key: host[key] for key in host if key != "capacity_from"}} for name, host in normal.items()]
+    return {
+        "hosts": normal,
+        "problem": {
+            "hosts": planned,
+            "workloads": [_workload(workload, split) for workload in ordered],
+            "rules": [dict(rule) for rule in rules],
+            "policy": dict(policy),
+        },
+        "guests": {
+            str(workload["name"]): guest_definition(workload) for workload in ordered if workload_checks.is_guest(workload)
+        },
+    }
+
+
+def _host(
+    name: str, host: Mapping[str, Any], capacity: HostCapacity, features: list[str], split: bool
+) -> dict[str, Any]:
+    told = host["estate_host"]
+    values, sources = dict(capacity.values), dict(capacity.sources)
+    if split:
+        # Guests cannot use the room of another volume group, so each is a resource of its own besides the total.
+        for group, size_gib in capacity.volume_groups_gib.items():
+            values.setdefault(f"disk_gib:{group}", size_gib)
+            sources.setdefault(f"disk_gib:{group}", f"arrays of volume group {group}")
+    limits: dict[str, Any] = {}
+    if told.get("cpu_cores") is not None:
+        limits["vcpus"] = int(told["cpu_cores"])
+    link_mbps = link_limit_mbps(host)
+    if link_mbps is not None:
+        limits["link_mbps"] = link_mbps
+    limits.update(told.get("limits") or {})
+    result: dict[str, Any] = {
+        "capacity": dict(sorted(values.items())),
+        "capacity_from": dict(sorted(sources.items())),
+        "pool": told.get("pool") or DEFAULT_POOL,
+        "zone": told.get("zone") or name,
+        "state": told.get("state") or "active",
+        "features": features,
+        "limits": dict(sorted(limits.items())),
+    }
+    if told.get("watts"):
+        result["watts"] = dict(sorted(told["watts"].items()))
+    return result
+
+
+def _workload(workload: Mapping[str, Any], split: bool) -> dict[str, Any]:
+    """One workload as the module `placement` takes it."""
+    demand = demand_of(workload)
+    if split:
+        demand.update({f"disk_gib:{group}": size for group, size in guest_disk_gib(workload).items()})
+    result: dict[str, Any] = {"name": str(workload["name"]), "demand": dict(sorted(demand.items()))}
+    result.update({key: workload[key] for key in _PASSED if workload.get(key) is not None})
+    result.setdefault("storage", "local")
+    # A PV guest migrates live only under a Xen with shadow paging, which Debian's builds of Xen 4.17.7 and 4.20.4 lack.
+    result.setdefault("live", not (workload.get("type") == "pv" or workload.get("pci")))
+    if workload.get("vcpus") is not None:
+        result["vcpus"] = workload["vcpus"]
+    if workload_checks.is_guest(workload):
+        # What a move costs is the memory that is copied, not what the planner adds to be safe.
+        result.setdefault("move_cost", workload["memory_mib"])
+    requires = workload_checks.required_features(workload)
+    if requires:
+        result["requires"] = requires
+    return result
+
+
+def guest_definition(workload: Mapping[str, Any]) -> dict[str, Any]:
+    """A workload as the module `xl_guest` takes it: its guest's keys with all defaults."""
+    guest = _with_defaults(GUEST_SPEC, {key: value for key, value in workload.items() if key in GUEST_SPEC})
+    if guest.get("maxvcpus") is None:
+        guest["maxvcpus"] = guest.get("vcpus")
+    if guest.get("maxmem_mib") is None:
+        guest["maxmem_mib"] = guest.get("memory_mib")
+    return guest
+
+
+def _with_defaults(spec: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> dict[str, Any]:
+    filled: dict[str, Any] = {}
+    for key, rule in spec.items():
+        value = values.get(key)
+        if value is None:
+            value = rule.get("default")
+        options = rule.get("options")
+        if options and isinstance(value, Mapping):
+            value = _with_defaults(options, value)
+        elif options and isinstance(value, list):
+            value = [_with_defaults(options, part) for part in value]
+        filled[key] = value
+    return filled

@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wrong with an estate: collected in full, told once each, with the place in the files."""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Path = tuple[str | int, ...]
+"""Where a value stands: ('hosts', host, variable, ...) or ('estate', variable, ...), then keys and indexes."""
+Locate = Callable[[Path], tuple[str, int] | None]
+"""Gives file and line of a path, None when nobody knows."""
+
+LIMIT = 50
+_LONGEST_VALUE = 80
+
+
+@dataclass(frozen=True)
+class Finding:
+    """text: `item: key: value ..., allowed ...`; host: the host whose variable it is, if any."""
+
+    path: Path
+    text: str
+    host: str | None = None
+
+
+class Findings:
+    """Collects findings in any order; `report` sorts and bounds them."""
+
+    def __init__(self) -> None:
+        self.all: list[Finding] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.all)
+
+    def note(self, path: Path, text: str) -> None:
+        """Record a complete text."""
+        self.all.append(Finding(path, text, str(path[1]) if path[0] == "hosts" else None))
+
+    def wrong(self, path: Path, item: str, key: str, value: Any, allowed: str) -> None:
+        """Record a value that is not allowed."""
+        self.note(path, f"{item}: {key}: value {shown(value)}, allowed {allowed}")
+
+    def missing(self, path: Path, item: str, key: str, allowed: str) -> None:
+        """Record a key without which the item says nothing."""
+        self.note(path, f"{item}: {key}: missing, allowed {allowed}")
+
+    def unknown(self, path: Path, item: str, key: str, value: Any, known: Iterable[str]) -> None:
+        """Record a key that nobody reads."""
+        names = sorted(known)
+        near = difflib.get_close_matches(key, names, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        self.note(path, f"{item}: {key}: unknown key with value {shown(value)}, allowed {', '.join(names)}{hint}")
+
+    def report(self, locate: Locate) -> str:
+        """All findings as text: one line each with its place, the same finding of many hosts once, at most LIMIT lines."""
+        hosts_of: dict[tuple[str, int, str], list[str]] = {}
+        for finding in self.all:
+            place = locate(finding.path) or ("", 0)
+            text = finding.text if place[0] else f"{variable_of(finding.path)}: {finding.text}"
+            named = hosts_of.setdefault((*place, text), [])
+            if finding.host is not None and finding.host not in named:
+                named.append(finding.host)
+        lines = []
+        for (file, line, text), hosts in sorted(hosts_of.items()):
+            where = f"{file}:{line}: " if line else f"{file}: " if file else ""
+            lines.append(f"{where}{_hosts_text(sorted(hosts))}{text}")
+        count = f"{len(lines)} error{'' if len(lines) == 1 else 's'} in the estate, nothing was written"
+        more = [f"... and {len(lines) - LIMIT} more"] if len(lines) > LIMIT else []
+        return "\n".join([count, *lines[:LIMIT], *more])
+
+
+def _hosts_text(hosts: list[str]) -> str:
+    if not hosts:
+        return ""
+    others = len(hosts) - 1
+    return f"host '{hosts[0]}'{f' and {others} more' if others else ''}: "
+
+
+def variable_of(path: Path) -> str:
+    """The variable of a path with the index of the item, for places that no file is known for."""
+    steps = path[2:] if path[0] == "hosts" else path[1:]
+    if not steps:
+        return "inventory"
+    return str(steps[0]) + (f"[{steps[1]}]" if len(steps) > 1 and isinstance(steps[1], int) else "")
+
+
+def shown(value: Any) -> str:
+    """A value as it is quoted in messages, shortened when it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE - 3]}..."

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Checks the variables of the hosts: each host by itself, then between hosts."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import check_network
+from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import check_storage
+
+HostVars = Mapping[str, Any]
+
+NETWORK_VARIABLES = {"bond": "network_bonds", "vlan": "network_vlans", "bridge": "network_bridges"}
+STORAGE_VARIABLES = {"array": "storage_arrays", "volume group": "storage_volume_groups"}
+LISTS = {**NETWORK_VARIABLES, **STORAGE_VARIABLES}
+VARIABLES = ("estate_host", "dom0_vcpus", "dom0_memory_mib", *LISTS.values())
+"""The variables of a host that the estate reads."""
+
+_TITLE = re.compile(r"(?P<kind>[a-z ]+?) (?:'(?P<name>[^']*)'|number (?P<number>\d+)): (?P<key>\w+)")
+
+
+def check_host(findings: Findings, name: str, host: HostVars) -> bool:
+    """Check one host; true when its capacity can be computed and it can take part in checks between hosts."""
+    before = len(findings.all)
+    root: Path = ("hosts", name)
+    told = host.get("estate_host")
+    if told is None:
+        findings.missing((*root, "estate_host"), "estate_host", "cpu_cores, memory_mib",
+                         "what the planner needs of every host (docs/estate.md)")
+    elif not isinstance(told, Mapping):
+        findings.note((*root, "estate_host"), f"estate_host: value {told!r}, allowed a mapping of keys and values")
+    else:
+        _check_told(findings, (*root, "estate_host"), told)
+        _check_dom0(findings, root, host, told)
+    sections = [_list(findings, root, host, variable) for variable in LISTS.values()]
+    bonds, vlans, bridges, arrays, volume_groups = sections
+    for text in [*check_network(bonds, vlans, bridges), *check_storage(arrays, volume_groups)]:
+        findings.note(_path_of(root, text, host), text)
+    return len(findings.all) == before
+
+
+def _check_told(findings: Findings, path: Path, told: Mapping[str, Any]) -> None:
+    schema.check_keys(findings, path, "estate_host", told, schema.HOST)
+    typed = told["capacity"] if isinstance(told.get("capacity"), Mapping) else {}
+    schema.check_resources(findings, (*path, "capacity"), "estate_host", "capacity", typed, schema.number())
+    for resource in ("cpu_cores", "memory_mib"):
+        if resource not in told and resource not in typed:
+            findings.missing(path, "estate_host", resource, schema.HOST[resource].allowed)
+    if isinstance(told.get("limits"), Mapping):
+        schema.check_keys(findings, (*path, "limits"), "estate_host", told["limits"], schema.LIMITS, "limits.")
+    watts = told.get("watts")
+    if isinstance(watts, Mapping) and schema.check_keys(
+        findings, (*path, "watts"), "estate_host", watts, schema.WATTS, "watts."
+    ) and watts["busy"] < watts["idle"]:
+        findings.wrong((*path, "watts", "busy"), "estate_host", "watts.busy", watts["busy"],
+                       f"a number, {watts['idle']:g} (watts.idle) or more")
+
+
+def _check_dom0(findings: Findings, root: Path, host: HostVars, told: Mapping[str, Any]) -> None:
+    typed = told["capacity"] if isinstance(told.get("capacity"), Mapping) else {}
+    for variable, total, resource in (
+        ("dom0_vcpus", "cpu_cores", "cpu_cores"), ("dom0_memory_mib", "memory_mib", "memory_mib")
+    ):
+        key, value, whole = schema.DOM0[variable], host.get(variable), told.get(total)
+        if value is None:
+            if resource not in typed:
+                findings.missing((*root, variable), "dom0", variable, f"{key.allowed}, of which {total} is reduced")
+        elif not key.check(value):
+            findings.wrong((*root, variable), "dom0", variable, value, key.allowed)
+        elif schema.is_number(whole) and value > whole:
+            findings.wrong((*root, variable), "dom0", variable, value, f"at most {whole:g}, estate_host.{total} of this host")
+
+
+def _list(findings: Findings, root: Path, host: HostVars, variable: str) -> Sequence[Any]:
+    value = host.get(variable)
+    if value is None:
+        return []
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return value
+    findings.note((*root, variable), f"{variable}: value {value!r}, allowed a list")
+    return []
+
+
+def _path_of(root: Path, text: str, host: HostVars) -> Path:
+    """Where the item stands that an error of the network's or storage's checks begins with."""
+    match = _TITLE.match(text)
+    if not match or match["kind"] not in LISTS:
+        return (*root, text.split(":", 1)[0])
+    variable = LISTS[match["kind"]]
+    items = host.get(variable) or []
+    if match["number"]:
+        return (*root, variable, int(match["number"]) - 1, match["key"])
+    named = [index for index, item in enumerate(items) if isinstance(item, Mapping) and item.get("name") == match["name"]]
+    return (*root, variable, named[-1], match["key"]) if named else (*root, variable)
+
+
+def check_between_hosts(findings: Findings, hosts: Mapping[str, HostVars]) -> dict[str, str]:
+    """Addresses, cards and disks that two hosts claim. Returns who owns each hardware address, for the guests' check."""
+    owners: dict[tuple[str, str], tuple[str, str]] = {}
+    for name in sorted(hosts):
+        for path, kind, key, value in _identities(name, hosts[name]):
+            title = f"{kind[0]} {kind[1]!r}"
+            owner = owners.setdefault((key, value), (name, title))
+            if owner[0] != name:
+                findings.wrong(path, title, key, value, f"one that no other host has, host '{owner[0]}' has it ({owner[1]})")
+    return {value: f"{title} of host '{name}'" for (key, value), (name, title) in owners.items() if key == "mac"}
+
+
+def _identities(name: str, host: HostVars) -> Iterator[tuple[Path, tuple[str, str], str, str]]:
+    """(path, (kind, name of the item), key, value) of everything that may exist once in an estate."""
+    for kind, variable in NETWORK_VARIABLES.items():
+        for index, item in enumerate(host.get(variable) or []):
+            title, path = (kind, str(item["name"])), _steps("hosts", name, variable, index)
+            if item.get("mac"):
+                yield (*path, "mac"), title, "mac", item["mac"].lower()
+            for number, member in enumerate(item.get("members") or []):
+                if member.get("mac"):
+                    yield (*path, "members", number, "mac"), title, "mac", member["mac"].lower()
+            for number, address in enumerate(item.get("addresses") or []):
+                yield (*path, "addresses", number), title, "addresses", address.split("/")[0].lower()
+    for index, array in enumerate(host.get("storage_arrays") or []):
+        for number, member in enumerate(array.get("members") or []):
+            key = "serial" if member.get("serial") else "id"
+            if member.get(key):
+                path = ("hosts", name, "storage_arrays", index, "members", number, key)
+                yield path, ("array", str(array["name"])), key, str(member[key])
+
+
+def _steps(*steps: str | int) -> Path:
+    return steps
+
+
+def offered(host: HostVars) -> list[str]:
+    """Features of a host by which guests find their bridges and volume groups, besides those that it names itself."""
+    told = (host.get("estate_host") or {}).get("features") or []
+    bridges = [f"bridge:{bridge['name']}" for bridge in host.get("network_bridges") or []]
+    groups = [f"volume_group:{group['name']}" for group in host.get("storage_volume_groups") or []]
+    return sorted({*map(str, told), *bridges, *groups})

@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What may be said of hosts, workloads, rules and policy beyond what the roles and xl_guest take."""
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+NAME_ALLOWED = (
+    "1 to 63 lower-case letters, digits, '.' and '-', a letter or digit at both ends, not digits alone (xl takes those for "
+    "domain ids), not beginning with snapshot or pvmove (LVM keeps those)"
+)
+RESOURCE = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
+RESOURCE_ALLOWED = "resources by names of lower-case letters, digits, '_', '.', ':' and '-'"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: how its value is checked and what a message says is allowed."""
+
+    allowed: str
+    check: Callable[[Any], bool]
+    required: bool = False
+    nullable: bool = False
+
+
+def is_number(value: Any) -> bool:
+    """A finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
+def is_name(value: Any) -> bool:
+    """A name that serves as guest, volume and interface description alike."""
+    return (
+        isinstance(value, str) and NAME.fullmatch(value) is not None
+        and not value.isdigit() and not value.startswith(("snapshot", "pvmove"))
+    )
+
+
+def number(low: float = 0, above: bool = False, required: bool = False) -> Key:
+    words = f"a number above {low:g}" if above else f"a number, {low:g} or more"
+    return Key(words, lambda value: is_number(value) and (value > low if above else value >= low), required)
+
+
+def whole(low: int, high: int | None = None, required: bool = False, nullable: bool = False) -> Key:
+    words = f"a whole number, {low} " + ("or more" if high is None else f"to {high}") + (" or null" if nullable else "")
+    return Key(words, lambda value: is_whole(value) and value >= low and (high is None or value <= high), required, nullable)
+
+
+def choice(*values: str, required: bool = False) -> Key:
+    return Key(", ".join(values), lambda value: isinstance(value, str) and value in values, required)
+
+
+def text(required: bool = False) -> Key:
+    return Key("a text that is not empty", is_text, required)
+
+
+def flag() -> Key:
+    return Key("true or false", lambda value: isinstance(value, bool))
+
+
+def texts(required: bool = False) -> Key:
+    return Key("a list of texts", lambda value: isinstance(value, list) and all(map(is_text, value)), required)
+
+
+def mapping(required: bool = False) -> Key:
+    return Key("a mapping of keys and values", lambda value: isinstance(value, Mapping), required)
+
+
+def some_texts() -> Key:
+    """A list that must name something."""
+    return Key("a list of at least one name", lambda value: isinstance(value, list) and bool(value) and all(map(is_text, value)),
+               True)
+
+
+HOST: dict[str, Key] = {
+    "cpu_cores": number(0, above=True), "memory_mib": whole(1), "pool": text(), "zone": text(),
+    "state": choice("active", "drain", "closed"), "features": texts(), "limits": mapping(), "watts": mapping(),
+    "capacity": mapping(),
+}
+LIMITS: dict[str, Key] = {
+    "vcpus": whole(1), "link_mbps": number(0, above=True), "moves_in": whole(0), "moves_out": whole(0),
+}
+WATTS: dict[str, Key] = {"idle": number(required=True), "busy": number(required=True)}
+DOM0: dict[str, Key] = {"dom0_vcpus": whole(1), "dom0_memory_mib": whole(128)}
+WORKLOAD: dict[str, Key] = {
+    "demand": mapping(), "current": text(), "movable": flag(), "storage": choice("local", "shared", "replicated"),
+    "live": flag(), "replica": text(), "move_cost": number(), "dirty_mbps": number(), "requires": texts(),
+}
+_RULE: dict[str, Key] = {
+    "rule": text(required=True), "workloads": some_texts(), "enforce": choice("hard", "soft"),
+    "weight": number(0, above=True), "during": choice("end", "always"),
+}
+_SCOPE = choice("host", "zone")
+RULES: dict[str, dict[str, Key]] = {
+    "anti_affinity": {**_RULE, "scope": _SCOPE},
+    "affinity": {**_RULE, "scope": _SCOPE},
+    "spread": {**_RULE, "scope": _SCOPE, "at_most": whole(1, required=True)},
+    "fence": {**_RULE, "hosts": some_texts()},
+    "ban": {**_RULE, "hosts": some_texts()},
+    "root": _RULE,
+    "exclusive": _RULE,
+    "limit_hosts": {**_RULE, "at_most": whole(1, required=True)},
+}
+POLICY: dict[str, Key] = {
+    "objective": choice("hosts", "watts", "balance"), "headroom": mapping(), "overcommit": mapping(), "failover": whole(0),
+    "max_moves": whole(0, nullable=True), "effort": choice("quick", "normal", "thorough"), "seed": whole(0),
+    "tradeoff": flag(),
+}
+HEADROOM = Key("a number, 0 or more and below 1", lambda value: is_number(value) and 0 <= value < 1)
+OVERCOMMIT = number(0, above=True)
+
+
+def check_keys(
+    findings: Findings, path: Path, item: str, values: Mapping[str, Any], keys: Mapping[str, Key], prefix: str = ""
+) -> bool:
+    """Check a mapping key by key; true when every value can be used. prefix: what stands before the key in messages."""
+    fine = True
+    for name in values:
+        if name not in keys:
+            findings.unknown((*path, name), item, prefix + str(name), values[name], keys)
+            fine = False
+    for name, key in keys.items():
+        if name not in values:
+            if key.required:
+                findings.missing(path, item, prefix + name, key.allowed)
+                fine = False
+        elif not (key.check(values[name]) or (key.nullable and values[name] is None)):
+            findings.wrong((*path, name), item, prefix + name, values[name], key.allowed)
+            fine = False
+    return fine
+
+
+def check_resources(
+    findings: Findings, path: Path, item: str, prefix: str, values: Mapping[str, Any], key: Key
+) -> bool:
+    """Check a mapping from resources to values."""
+    fine = True
+    for name, value in values.items():
+        if not isinstance(name, str) or not RESOURCE.fullmatch(name):
+            findings.wrong((*path, name), item, prefix, name, RESOURCE_ALLOWED)
+            fine = False
+        elif not key.check(value):
+            findings.wrong((*path, name), item, f"{prefix}.{name}", value, key.allowed)
+            fine = False
+    return fine

@@ -1,0 +1,219 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Checks workloads: each as a guest and as a demand, then against one another and against the hosts."""
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guest
+
+Workload = Mapping[str, Any]
+
+ROOT: Path = ("estate", "estate_workloads")
+PLANNING_ONLY = {"name", "vcpus", *schema.WORKLOAD}
+"""What a workload without `memory_mib` may say: it can be planned with, but not turned into a guest."""
+
+_KEY = re.compile(r"(\w+)(?:\[(\d+)\])?(?:\.(\w+))?")
+_DEMAND_ALLOWED = "a number, 0 or more, or a list of them, one for each time slot"
+
+
+def is_guest(workload: Workload) -> bool:
+    """Whether a workload can be turned into a guest; else it is for planning only."""
+    return workload.get("memory_mib") is not None
+
+
+def required_features(workload: Workload) -> list[str]:
+    """What a workload asks of its host: what it names itself, its bridges and its volume groups."""
+    own = [str(name) for name in workload.get("requires") or []]
+    bridges = [f"bridge:{net['bridge']}" for net in workload.get("networks") or [] if net.get("bridge")]
+    groups = [f"volume_group:{disk['volume_group']}" for disk in workload.get("disks") or [] if disk.get("volume_group")]
+    return sorted({*own, *bridges, *groups})
+
+
+def check_workload(findings: Findings, path: Path, workload: Any, number: int) -> bool:
+    """Check one workload by itself; true when it can take part in checks between workloads."""
+    before = len(findings.all)
+    if not isinstance(workload, Mapping):
+        findings.note(path, f"workload number {number}: value {workload!r}, allowed a mapping of keys and values")
+        return False
+    item = title(workload, number)
+    if "name" not in workload:
+        findings.missing(path, item, "name", schema.NAME_ALLOWED)
+    elif not schema.is_name(workload["name"]):
+        findings.wrong((*path, "name"), item, "name", workload["name"], schema.NAME_ALLOWED)
+    known = {*schema.WORKLOAD, *GUEST_SPEC, "name"}
+    for key in workload:
+        if key not in known:
+            findings.unknown((*path, key), item, str(key), workload[key], known)
+    planner = {key: value for key, value in workload.items() if key in schema.WORKLOAD}
+    schema.check_keys(findings, path, item, planner, schema.WORKLOAD)
+    if is_guest(workload):
+        _check_guest(findings, path, item, workload)
+    else:
+        _check_planning_only(findings, path, item, workload)
+    if isinstance(workload.get("demand"), Mapping):
+        _check_demand(findings, path, item, workload)
+    _check_mobility(findings, path, item, workload)
+    return len(findings.all) == before
+
+
+def title(workload: Workload, number: int) -> str:
+    """How messages call a workload; number: its place in the list from 1."""
+    return f"workload {str(workload['name'])!r}" if "name" in workload else f"workload number {number}"
+
+
+def _check_guest(findings: Findings, path: Path, item: str, workload: Workload) -> None:
+    definition = {key: value for key, value in workload.items() if key in GUEST_SPEC}
+    for error in check_guest(definition):
+        if error.startswith("name:"):
+            continue  # the estate's rule for names is the stricter one and has spoken
+        match = _KEY.match(error)
+        steps = [] if match is None else [
+            int(step) if step.isdigit() else step for step in match.groups() if step is not None
+        ]
+        findings.note((*path, *steps), f"{item}: {error}")
+
+
+def _check_planning_only(findings: Findings, path: Path, item: str, workload: Workload) -> None:
+    for key in workload:
+        if key in GUEST_SPEC and key not in PLANNING_ONLY:
+            findings.missing(path, item, "memory_mib",
+                             f"a whole number of MiB when the workload is a guest, as its key {key} says")
+            return
+    if "vcpus" in workload and not schema.whole(1).check(workload["vcpus"]):
+        findings.wrong((*path, "vcpus"), item, "vcpus", workload["vcpus"], schema.whole(1).allowed)
+    demand = workload.get("demand")
+    named = demand if isinstance(demand, Mapping) else {}
+    if "memory_mib" not in named:
+        findings.missing(path, item, "memory_mib",
+                         "a whole number of MiB, or demand.memory_mib for a workload that is for planning only")
+    if "cpu_cores" not in named and "vcpus" not in workload:
+        findings.missing(path, item, "demand.cpu_cores", f"{_DEMAND_ALLOWED} (or vcpus)")
+
+
+def _check_demand(findings: Findings, path: Path, item: str, workload: Workload) -> None:
+    demand, place = workload["demand"], (*path, "demand")
+    for name, value in demand.items():
+        key = f"demand.{name}"
+        if not isinstance(name, str) or not schema.RESOURCE.fullmatch(name):
+            findings.wrong((*place, name), item, "demand", name, schema.RESOURCE_ALLOWED)
+        elif isinstance(value, list):
+            if not value:
+                findings.wrong((*place, name), item, key, value, _DEMAND_ALLOWED)
+            for slot, number in enumerate(value):
+                if not schema.is_number(number) or number < 0:
+                    findings.wrong((*place, name, slot), item, f"{key}[{slot}]", number, "a number, 0 or more")
+                    break
+        elif not schema.is_number(value) or value < 0:
+            findings.wrong((*place, name), item, key, value, _DEMAND_ALLOWED)
+    sized = any(isinstance(disk, Mapping) and disk.get("volume_group") for disk in _items(workload, "disks"))
+    for name, follows, source in (
+        ("memory_mib", is_guest(workload), "memory_mib"), ("disk_gib", sized, "the sizes of disks"),
+    ):
+        if name in demand and follows:
+            findings.wrong((*place, name), item, f"demand.{name}", demand[name],
+                           f"no value of its own for a guest, it follows from {source}")
+
+
+def _check_mobility(findings: Findings, path: Path, item: str, workload: Workload) -> None:
+    if workload.get("movable") is False and not workload.get("current"):
+        findings.wrong((*path, "movable"), item, "movable", False, "true unless current names the host where it stays")
+    if workload.get("replica") is not None and workload.get("storage") != "replicated":
+        findings.wrong((*path, "replica"), item, "replica", workload["replica"], "a host with storage: replicated only")
+    if workload.get("replica") is not None and workload.get("replica") == workload.get("current"):
+        findings.wrong((*path, "replica"), item, "replica", workload["replica"], "another host than current")
+
+
+def _items(workload: Workload, key: str) -> Sequence[Any]:
+    value = workload.get(key)
+    return value if isinstance(value, list) else []
+
+
+def check_between_workloads(findings: Findings, workloads: Mapping[int, Workload], macs: dict[str, str]) -> None:
+    """Names, volumes, hardware addresses and lengths of series over all workloads.
+
+    workloads: by their index in estate_workloads; macs: who owns which hardware address already (extended here).
+    """
+    names: dict[str, int] = {}
+    volumes: dict[tuple[str, str], str] = {}
+    series: tuple[int, str] | None = None
+    for index, workload in workloads.items():
+        path, item, name = (*ROOT, index), title(workload, index + 1), str(workload["name"])
+        if name in names:
+            findings.wrong((*path, "name"), item, "name", name,
+                           f"a name of its own, workload number {names[name] + 1} has this one")
+            continue
+        names[name] = index
+        for number, disk in enumerate(_items(workload, "disks")):
+            if not disk.get("volume_group"):
+                continue
+            volume = (str(disk["volume_group"]), f"{name}-{disk.get('name')}")
+            if volume in volumes:
+                findings.wrong((*path, "disks", number, "name"), item, f"disks[{number}].name", disk.get("name"),
+                               f"one that gives a volume of its own, {volumes[volume]} has {'/'.join(volume)}")
+            volumes.setdefault(volume, item)
+        for number, net in enumerate(_items(workload, "networks")):
+            mac = str(net.get("mac") or "").lower()
+            if mac and mac in macs:
+                findings.wrong((*path, "networks", number, "mac"), item, f"networks[{number}].mac", mac,
+                               f"an address of its own, {macs[mac]} has this one")
+            macs.setdefault(mac, item)
+        for resource, value in (workload.get("demand") or {}).items():
+            if not isinstance(value, list):
+                continue
+            if series is None:
+                series = (len(value), item)
+            elif len(value) != series[0]:
+                findings.wrong((*path, "demand", resource), item, f"demand.{resource}", f"{len(value)} time slots",
+                               f"{series[0]} time slots as in the other series of the estate, the first is that of {series[1]}")
+
+
+def check_against_hosts(
+    findings: Findings, workloads: Mapping[int, Workload], hosts: Collection[str], features: Mapping[str, Collection[str]]
+) -> None:
+    """Hosts that workloads name, and whether there is any host with their bridges and volume groups.
+
+    hosts: all names; features: of the hosts whose variables are in order, in full.
+    """
+    everywhere = {feature for offer in features.values() for feature in offer}
+    complete = set(features) == set(hosts)
+    for index, workload in workloads.items():
+        path, item = (*ROOT, index), title(workload, index + 1)
+        for key in ("current", "replica"):
+            if workload.get(key) is not None and workload[key] not in hosts:
+                findings.wrong((*path, key), item, key, workload[key], f"a host of the estate: {names_text(hosts)}")
+        if complete:
+            _check_features(findings, path, item, workload, features, everywhere)
+
+
+def _check_features(
+    findings: Findings, path: Path, item: str, workload: Workload, features: Mapping[str, Collection[str]],
+    everywhere: Collection[str],
+) -> None:
+    fine = True
+    for key, name, kind in (("networks", "bridge", "bridge"), ("disks", "volume_group", "volume_group")):
+        there = sorted(feature.split(":", 1)[1] for feature in everywhere if feature.startswith(f"{kind}:"))
+        for number, part in enumerate(_items(workload, key)):
+            if part.get(name) and part[name] not in there:
+                findings.wrong((*path, key, number, name), item, f"{key}[{number}].{name}", part[name],
+                               f"one that some host has: {', '.join(there) or 'there is none'}")
+                fine = False
+    for number, feature in enumerate(workload.get("requires") or []):
+        if feature not in everywhere:
+            findings.wrong((*path, "requires", number), item, "requires", feature,
+                           f"features that some host has: {names_text(everywhere)}")
+            fine = False
+    wanted = set(required_features(workload))
+    if fine and wanted and not any(wanted.issubset(offer) for offer in features.values()):
+        findings.note(path, f"{item}: requires: value {', '.join(sorted(wanted))}, allowed what some one host has together")
+
+
+def names_text(names: Collection[str], most: int = 12) -> str:
+    """Names for a message: sorted, at most `most` of them."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return (", ".join(ordered[:most]) or "there is none") + more
