@@ -1,0 +1,403 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One guest: what may be said of it, what is wrong with a definition, and the definition in full.
+
+Shared by the estate, the role `guests` and the module `xl_guest`. xl itself accepts much that cannot work (unknown keys,
+`memory="1G"`, `maxmem` below `memory`, one vdev twice), so everything is checked here, before a host is touched.
+"""
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Guest = Mapping[str, Any]
+
+IMAGES_DIR = "/var/lib/xenfold/images"
+GRUB = {"pvh": "/usr/lib/grub-xen/grub-i386-xen_pvh.bin", "pv": "/usr/lib/grub-xen/grub-x86_64-xen.bin"}
+"""Loaders of Debian's package grub-xen-host: they read the guest's own /boot/grub/grub.cfg."""
+
+_EVENTS = ["destroy", "restart", "rename-restart", "preserve"]
+_CRASH_EVENTS = [*_EVENTS, "coredump-destroy", "coredump-restart"]
+
+GUEST_SPEC: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "uuid": {"type": "str"},
+    "state": {"type": "str", "choices": ["running", "defined"], "default": "running"},
+    "type": {"type": "str", "choices": ["pvh", "hvm", "pv"], "default": "pvh"},
+    "vcpus": {"type": "int", "default": 1},
+    "maxvcpus": {"type": "int"},
+    "memory_mib": {"type": "int"},
+    "maxmem_mib": {"type": "int"},
+    "cpus": {"type": "str"},
+    "cpu_weight": {"type": "int", "default": 256},
+    "cap_percent": {"type": "int", "default": 0},
+    "cpu_pool": {"type": "str"},
+    "disks": {
+        "type": "list", "elements": "dict", "default": [],
+        "options": {
+            "name": {"type": "str"},
+            "size_gib": {"type": "float"},
+            "volume_group": {"type": "str"},
+            "path": {"type": "str"},
+            "format": {"type": "str", "choices": ["raw", "qcow2", "vhd"], "default": "raw"},
+            "vdev": {"type": "str"},
+            "access": {"type": "str", "choices": ["rw", "ro"], "default": "rw"},
+        },
+    },
+    "networks": {
+        "type": "list", "elements": "dict", "default": [],
+        "options": {
+            "bridge": {"type": "str", "required": True},
+            "mac": {"type": "str"},
+            "rate_mbps": {"type": "int"},
+            "mtu": {"type": "int"},
+        },
+    },
+    "boot": {
+        "type": "dict",
+        "options": {
+            "image": {"type": "str"},
+            "kernel": {"type": "str"},
+            "ramdisk": {"type": "str"},
+            "cmdline": {"type": "str"},
+        },
+    },
+    "on_poweroff": {"type": "str", "choices": _EVENTS, "default": "destroy"},
+    "on_reboot": {"type": "str", "choices": _EVENTS, "default": "restart"},
+    "on_crash": {"type": "str", "choices": _CRASH_EVENTS, "default": "restart"},
+    "autostart": {"type": "int"},
+    "tsc_mode": {"type": "str", "choices": ["default", "always_emulate", "native", "native_paravirt"], "default": "default"},
+    "max_grant_frames": {"type": "int"},
+    "max_event_channels": {"type": "int"},
+    "localtime": {"type": "bool"},
+    "pvshim": {"type": "bool"},
+    "vga": {"type": "str", "choices": ["none", "stdvga", "cirrus", "qxl"]},
+    "vnc": {"type": "bool"},
+}
+"""Argument spec of one guest; a key with the value null counts as not given."""
+
+_ONLY_FOR = {"vga": "hvm", "vnc": "hvm", "pvshim": "pvh"}
+_MOST_VCPUS = {"pvh": 128, "hvm": 128, "pv": 512}
+_RANGES = {
+    "memory_mib": (32, 12 * 1024 * 1024, "MiB"), "maxmem_mib": (32, 12 * 1024 * 1024, "MiB"),
+    "cpu_weight": (1, 65535, ""), "autostart": (1, 99, ""), "max_grant_frames": (4, 65536, ""),
+    "max_event_channels": (16, 131072, ""), "rate_mbps": (1, 400_000, "Mbit/s"), "mtu": (68, 65535, "bytes"),
+}
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
+_NAME_ALLOWED = (
+    "1 to 63 lower-case letters, digits, '.' and '-', a letter or digit at both ends, no '--' (xl's mark of a guest under "
+    "way), not digits alone (xl takes those for domain ids), not beginning with snapshot or pvmove (LVM keeps those)"
+)
+_DISK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
+_VOLUME_GROUP = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,63}")
+_VDEV = {"hvm": re.compile(r"xvd[a-z]|hd[a-d]|sd[a-z]"), "pvh": re.compile(r"xvd[a-z]"), "pv": re.compile(r"xvd[a-z]")}
+_BRIDGE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_CPU_ITEM = r"\^?(?:nodes?:)?\d+(?:-\d+)?"
+_CPUS = re.compile(rf"all|{_CPU_ITEM}(?:,{_CPU_ITEM})*")
+_POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_LARGEST_DEVICE_MAPPER_NAME = 127
+_TYPES = {
+    "str": (str, "a text"), "int": (int, "a whole number"), "float": ((int, float), "a number"),
+    "bool": (bool, "true or false"), "list": (list, "a list"), "dict": (Mapping, "a mapping of keys and values"),
+}
+_NAMESPACE = uuid.UUID("7f6a1f3c-6a52-5f0e-9d53-1d1c3b0c4f11")
+
+
+def _wrong(key: str, value: Any, allowed: str) -> str:
+    return f"{key}: value {value!r}, allowed {allowed}"
+
+
+def given(mapping: Guest) -> dict[str, Any]:
+    """A mapping without the keys that are null."""
+    return {key: value for key, value in mapping.items() if value is not None}
+
+
+def check_name(name: Any) -> str | None:
+    """What is wrong with the name of a guest, if anything."""
+    if (
+        not isinstance(name, str) or not _NAME.fullmatch(name) or "--" in name or name.isdigit()
+        or name.startswith(("snapshot", "pvmove"))
+    ):
+        return _wrong("name", name, _NAME_ALLOWED)
+    return None
+
+
+def check_guest(guest: Any) -> list[str]:
+    """What is wrong with one guest, one line each, beginning with the key (`disks[0].vdev: value ...`); empty when all is well.
+
+    guest: as a person writes it, with or without defaults; null counts as not given.
+    """
+    if not isinstance(guest, Mapping):
+        return [f"value {guest!r}, allowed a mapping of keys and values"]
+    errors = _shape(GUEST_SPEC, guest, "")
+    if errors:
+        return errors
+    full = {key: rule["default"] for key, rule in GUEST_SPEC.items() if "default" in rule} | given(guest)
+    name_error = check_name(full["name"])
+    errors += [name_error] if name_error else []
+    return errors + _check_size(full) + _check_scheduling(full) + _check_disks(full) + _check_networks(full) + _check_boot(full)
+
+
+def check_guests(guests: Any) -> list[str]:
+    """What is wrong with the guests of a list, each by itself and between them; each line names the guest."""
+    if not isinstance(guests, Sequence) or isinstance(guests, str):
+        return [_wrong("guests", guests, "a list of guests")]
+    errors: list[str] = []
+    sound: list[dict[str, Any]] = []
+    for number, guest in enumerate(guests, 1):
+        found = check_guest(guest)
+        named = isinstance(guest, Mapping) and guest.get("name") is not None
+        title = f"guest {str(guest['name'])!r}" if named else f"guest number {number}"
+        errors += [f"{title}: {error}" for error in found]
+        if not found:
+            sound.append(normalise(guest))
+    return errors + _between(sound)
+
+
+def _shape(spec: Mapping[str, Mapping[str, Any]], values: Guest, path: str) -> list[str]:
+    """Unknown and missing keys, types and choices, all the way down."""
+    errors = [
+        f"{path}{key}: is no key here, allowed {', '.join(sorted(spec))}" for key in values if key not in spec
+    ]
+    for key, rule in spec.items():
+        value, place = values.get(key), f"{path}{key}"
+        if value is None:
+            if rule.get("required"):
+                errors.append(f"{place}: is missing")
+            continue
+        kind, words = _TYPES[rule["type"]]
+        if not isinstance(value, kind) or (isinstance(value, bool) and rule["type"] != "bool"):
+            errors.append(_wrong(place, value, words))
+        elif "choices" in rule and value not in rule["choices"]:
+            errors.append(_wrong(place, value, ", ".join(rule["choices"])))
+        elif rule["type"] == "list":
+            for index, part in enumerate(value):
+                if isinstance(part, Mapping):
+                    errors += _shape(rule["options"], part, f"{place}[{index}].")
+                else:
+                    errors.append(_wrong(f"{place}[{index}]", part, "a mapping of keys and values"))
+        elif rule["type"] == "dict":
+            errors += _shape(rule["options"], value, f"{place}.")
+        elif key in _RANGES and not _RANGES[key][0] <= value <= _RANGES[key][1]:
+            low, high, unit = _RANGES[key]
+            errors.append(_wrong(place, value, f"{low} to {high} {unit}".rstrip()))
+        elif rule["type"] == "str" and "choices" not in rule and not (value and value.isascii() and value.isprintable()):
+            errors.append(_wrong(place, value, "a text of printable ASCII characters that is not empty"))
+    return errors
+
+
+def _check_size(guest: Guest) -> list[str]:
+    errors = []
+    most = _MOST_VCPUS[guest["type"]]
+    if not 1 <= guest["vcpus"] <= most:
+        errors.append(_wrong("vcpus", guest["vcpus"], f"1 to {most} for type {guest['type']}"))
+    elif not guest["vcpus"] <= guest.get("maxvcpus", guest["vcpus"]) <= most:
+        errors.append(_wrong("maxvcpus", guest["maxvcpus"], f"vcpus ({guest['vcpus']}) to {most} for type {guest['type']}"))
+    if "memory_mib" not in guest:
+        errors.append("memory_mib: is missing; a workload without it is for planning only and cannot become a guest")
+    elif guest.get("maxmem_mib", guest["memory_mib"]) < guest["memory_mib"]:
+        errors.append(_wrong("maxmem_mib", guest["maxmem_mib"], f"memory_mib ({guest['memory_mib']}) or more"))
+    for key, kind in _ONLY_FOR.items():
+        if key in guest and guest["type"] != kind:
+            errors.append(_wrong(key, guest[key], f"only for type {kind}; this guest is {guest['type']}"))
+    if "uuid" in guest and not _UUID.fullmatch(guest["uuid"]):
+        errors.append(_wrong("uuid", guest["uuid"], "a UUID as 8-4-4-4-12 hexadecimal digits"))
+    return errors
+
+
+def _check_scheduling(guest: Guest) -> list[str]:
+    errors = []
+    most = 100 * max(guest.get("maxvcpus", 1), guest["vcpus"], 1)
+    if not 0 <= guest["cap_percent"] <= most:
+        errors.append(_wrong("cap_percent", guest["cap_percent"], f"0 (no cap) to {most}, 100 for each vCPU"))
+    if "cpus" in guest and not _CPUS.fullmatch(guest["cpus"]):
+        errors.append(_wrong("cpus", guest["cpus"], "all, or a list as 0-3,^1,8 or nodes:0"))
+    if "cpu_pool" in guest and not _POOL.fullmatch(guest["cpu_pool"]):
+        errors.append(_wrong("cpu_pool", guest["cpu_pool"], "the name of a CPU pool: letters, digits, '_', '.' and '-'"))
+    return errors
+
+
+def _check_path(key: str, path: str) -> list[str]:
+    plain = path.startswith("/") and not path.endswith("/") and not any(c.isspace() or c in ",'\"\\" for c in path)
+    return [] if plain else [_wrong(key, path, "an absolute path without spaces, commas, quotes and backslashes")]
+
+
+def _check_disks(guest: Guest) -> list[str]:
+    errors: list[str] = []
+    disks = [given(disk) for disk in guest["disks"]]
+    if len(disks) > 26:
+        errors.append(_wrong("disks", f"{len(disks)} disks", "at most 26"))
+    for index, disk in enumerate(disks):
+        key = f"disks[{index}]"
+        errors += _check_disk_source(key, guest["name"], disk)
+        if "vdev" in disk and not _VDEV[guest["type"]].fullmatch(disk["vdev"]):
+            named = "xvda to xvdz" + (", hda to hdd, sda to sdz" if guest["type"] == "hvm" else "")
+            errors.append(_wrong(f"{key}.vdev", disk["vdev"], f"{named} for type {guest['type']}"))
+    errors += _twice("name", [(f"disks[{index}].name", disk.get("name")) for index, disk in enumerate(disks)])
+    # xvda and hda of an HVM guest are the same disk to its BIOS, so only the letter tells disks apart.
+    letters: dict[str, str] = {}
+    for index, vdev in enumerate(_vdevs(disks)):
+        if vdev[-1] in letters:
+            errors.append(_wrong(f"disks[{index}].vdev", vdev, f"a device of its own, {letters[vdev[-1]]} is there already"))
+        letters[vdev[-1]] = vdev
+    return errors
+
+
+def _check_disk_source(key: str, name: str, disk: Guest) -> list[str]:
+    if "path" in disk:
+        errors = [
+            _wrong(f"{key}.{other}", disk[other], "either path, or size_gib with volume_group")
+            for other in ("size_gib", "volume_group") if other in disk
+        ]
+        if disk["path"].startswith("/dev/") and disk.get("format", "raw") != "raw":
+            errors.append(_wrong(f"{key}.format", disk["format"], "raw for a block device"))
+        return errors + _check_path(f"{key}.path", disk["path"])
+    errors = [
+        f"{key}.{needed}: is missing; a disk has name, size_gib and volume_group, or path"
+        for needed in ("name", "size_gib", "volume_group") if needed not in disk
+    ]
+    if "name" in disk and not _DISK_NAME.fullmatch(disk["name"]):
+        errors.append(_wrong(f"{key}.name", disk["name"], "1 to 16 lower-case letters, digits and '-'"))
+    if "size_gib" in disk and not (math.isfinite(disk["size_gib"]) and 0 < disk["size_gib"] <= 1024 * 1024):
+        errors.append(_wrong(f"{key}.size_gib", disk["size_gib"], "a size above 0 and up to 1048576 GiB"))
+    if "volume_group" in disk and (not _VOLUME_GROUP.fullmatch(disk["volume_group"]) or disk["volume_group"] in (".", "..")):
+        errors.append(_wrong(f"{key}.volume_group", disk["volume_group"], "a name of letters, digits, '_', '+', '.' and '-'"))
+    if disk.get("format", "raw") != "raw":
+        errors.append(_wrong(f"{key}.format", disk["format"], "raw for a volume"))
+    if not errors:
+        device = "-".join(part.replace("-", "--") for part in (disk["volume_group"], f"{name}-{disk['name']}"))
+        if len(device) > _LARGEST_DEVICE_MAPPER_NAME:
+            errors.append(_wrong(f"{key}.name", disk["name"], f"shorter names: the device would be {device}, "
+                                 f"{len(device)} characters of at most {_LARGEST_DEVICE_MAPPER_NAME}"))
+    return errors
+
+
+def _check_networks(guest: Guest) -> list[str]:
+    errors: list[str] = []
+    networks = [given(network) for network in guest["networks"]]
+    for index, network in enumerate(networks):
+        key = f"networks[{index}]"
+        if not _BRIDGE.fullmatch(network["bridge"]) or network["bridge"] in (".", ".."):
+            errors.append(_wrong(f"{key}.bridge", network["bridge"], "the name of a bridge, up to 15 characters"))
+        mac = network.get("mac")
+        if mac is None:
+            continue
+        if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or not any(int(part, 16) for part in mac.split(":")):
+            errors.append(_wrong(f"{key}.mac", mac, "an address of one card as 00:16:3e:12:34:56, its first octet even"))
+    return errors + _twice("mac", [(f"networks[{i}].mac", net["mac"].lower()) for i, net in enumerate(networks) if "mac" in net])
+
+
+def _check_boot(guest: Guest) -> list[str]:
+    boot = given(guest.get("boot") or {})
+    if "image" in boot:
+        errors = [_wrong(f"boot.{key}", boot[key], "nothing besides image, which brings its own")
+                  for key in ("kernel", "ramdisk") if key in boot]
+        if not _NAME.fullmatch(boot["image"]):
+            errors.append(_wrong("boot.image", boot["image"], "a name of lower-case letters, digits, '.' and '-'"))
+        return errors
+    if "kernel" in boot:
+        return [error for key in ("kernel", "ramdisk") if key in boot for error in _check_path(f"boot.{key}", boot[key])]
+    errors = [_wrong(f"boot.{key}", boot[key], "only with boot.image or boot.kernel")
+              for key in ("ramdisk", "cmdline") if key in boot]
+    if not guest["disks"]:
+        errors.append("disks: is empty; without boot.image and boot.kernel the guest boots from its first disk")
+    return errors
+
+
+def _twice(what: str, values: Iterable[tuple[str, Any]]) -> list[str]:
+    seen: dict[Any, str] = {}
+    errors = []
+    for key, value in values:
+        if value is None:
+            continue
+        if value in seen:
+            errors.append(_wrong(key, value, f"a {what} of its own, {seen[value]} has this one"))
+        seen.setdefault(value, key)
+    return errors
+
+
+def _between(guests: Sequence[Guest]) -> list[str]:
+    """What two guests of a list may not share: name, uuid, MAC address, and a disk that either of them writes."""
+    errors: list[str] = []
+    owners: dict[tuple[str, str], str] = {}
+    written: dict[str, bool] = {}
+    for guest in guests:
+        title = f"guest {guest['name']!r}"
+        claims = [("name", "name", guest["name"]), ("uuid", "uuid", guest["uuid"])]
+        claims += [(f"networks[{index}].mac", "mac", net["mac"]) for index, net in enumerate(guest["networks"])]
+        for key, kind, value in claims:
+            owner = owners.setdefault((kind, value), title)
+            if owner != title or (kind == "name" and guest is not next(g for g in guests if g["name"] == value)):
+                errors.append(f"{title}: " + _wrong(key, value, f"a value of its own, {owner} has this one"))
+        for index, disk in enumerate(guest["disks"]):
+            target, writes = disk["target"], disk["access"] == "rw"
+            owner = owners.setdefault(("disk", target), title)
+            if owner != title and (writes or written[target]):
+                errors.append(f"{title}: " + _wrong(f"disks[{index}]", target, f"a disk of its own, {owner} has this one"))
+            written[target] = written.get(target, False) or writes
+    return errors
+
+
+def _vdevs(disks: Sequence[Guest]) -> list[str]:
+    """The device names of disks in order: those named, and for the others the next free of xvda, xvdb, ..."""
+    taken = {disk["vdev"][-1] for disk in disks if disk.get("vdev")}
+    free = (letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in taken)
+    return [disk.get("vdev") or f"xvd{next(free, '?')}" for disk in disks]
+
+
+def mac_of(name: str, index: int) -> str:
+    """The MAC address of a guest's network by its number from 0: Xen's prefix and a hash, the same everywhere and for ever."""
+    digest = hashlib.sha256(f"{name}/{index}".encode()).digest()
+    return "00:16:3e:" + ":".join(f"{octet:02x}" for octet in digest[:3])
+
+
+def volume_name(guest_name: str, disk_name: str) -> str:
+    """The logical volume of a guest's disk."""
+    return f"{guest_name}-{disk_name}"
+
+
+def normalise(guest: Guest) -> dict[str, Any]:
+    """A guest that check_guest found sound, with every key: defaults filled in, names derived, nothing left to guess.
+
+    Beyond the keys of GUEST_SPEC each disk has `target` (what xl is told), and `boot` has `kernel` and `ramdisk` as paths
+    on the host, null for an HVM guest that boots from its disk. Normalising twice changes nothing.
+    """
+    full = {key: rule.get("default") for key, rule in GUEST_SPEC.items()} | given(guest)
+    name = full["name"]
+    full["uuid"] = (full["uuid"] or str(uuid.uuid5(_NAMESPACE, name))).lower()
+    full["maxvcpus"] = full["maxvcpus"] or full["vcpus"]
+    full["maxmem_mib"] = full["maxmem_mib"] or full["memory_mib"]
+    disks = [_filled("disks", disk) for disk in full["disks"]]
+    for disk, vdev in zip(disks, _vdevs(disks), strict=True):
+        disk["vdev"] = vdev
+        disk["target"] = disk["path"] or f"/dev/{disk['volume_group']}/{volume_name(name, disk['name'])}"
+    full["disks"] = disks
+    full["networks"] = [
+        _filled("networks", network) | {"mac": (network.get("mac") or mac_of(name, index)).lower()}
+        for index, network in enumerate(full["networks"])
+    ]
+    boot = dict.fromkeys(GUEST_SPEC["boot"]["options"]) | given(full["boot"] or {})
+    if boot["image"]:
+        boot |= {"kernel": f"{IMAGES_DIR}/{boot['image']}/kernel", "ramdisk": f"{IMAGES_DIR}/{boot['image']}/ramdisk"}
+    boot["kernel"] = boot["kernel"] or GRUB.get(full["type"])
+    full["boot"] = boot
+    return full
+
+
+def _filled(key: str, part: Guest) -> dict[str, Any]:
+    return {option: rule.get("default") for option, rule in GUEST_SPEC[key]["options"].items()} | given(part)
+
+
+def volumes_of(guests: Iterable[Guest]) -> list[dict[str, Any]]:
+    """The logical volumes of sound guests: name, volume_group and size_gib of each, sorted."""
+    volumes = [
+        {"name": volume_name(guest["name"], disk["name"]), "volume_group": disk["volume_group"], "size_gib": disk["size_gib"]}
+        for guest in map(normalise, guests) for disk in guest["disks"] if disk["volume_group"]
+    ]
+    return sorted(volumes, key=lambda volume: (volume["volume_group"], volume["name"]))
