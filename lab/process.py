@@ -65,7 +65,8 @@ def start(lab: Lab, machine: Machine, loadvm: str | None = None) -> None:
         except subprocess.TimeoutExpired:
             raise LabError(f"{host}: QEMU did not start within {_START_SECONDS} s; see {log}") from None
     if done.returncode != 0:
-        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        said = [line for line in lines if "warning: TCG doesn't support" not in line][-5:]
         raise LabError(f"{host}: QEMU did not start ({done.returncode}): {' / '.join(said)}")
 
 

@@ -113,7 +113,7 @@ def command(machine: Machine, pidfile: Path, loadvm: str | None = None) -> list[
 
 def _storage(machine: Machine) -> list[str]:
     words = ["-drive", "file=root.qcow2,if=none,id=root,cache=unsafe,discard=unmap"]
-    words += ["-device", f"virtio-blk-pci,drive=root,id=rootdisk,addr={_ROOT_DISK_SLOT:#x},bootindex=0"]
+    words += ["-device", f"virtio-blk-pci,drive=root,id=rootdisk,addr={_ROOT_DISK_SLOT:#x}"]
     for bay in range(1, machine.spec.data_disks + 1):
         words += ["-device", f"pcie-root-port,id=rp{bay},bus=pcie.0,chassis={bay},slot={bay},addr={_FIRST_PORT_SLOT + bay:#x}"]
     for disk in machine.disks:
