@@ -1,0 +1,205 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The keys of a problem {hosts, workloads, rules, policy}: what is allowed, what is the default, what is wrong.
+
+Every finding names the item, the key, the value and what is allowed. Findings are collected, not raised one by one.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+LARGEST = 10**12
+HOST_STATES = ("active", "closed", "drain")
+STORAGES = ("local", "replicated", "shared")
+OBJECTIVES = ("balance", "hosts", "watts")
+EFFORTS = ("normal", "quick", "thorough")
+SCOPES = ("host", "zone")
+RULE_KEYS: dict[str, tuple[str, ...]] = {
+    "affinity": ("scope",),
+    "anti_affinity": ("scope",),
+    "ban": ("hosts",),
+    "exclusive": (),
+    "fence": ("hosts",),
+    "limit_hosts": ("at_most",),
+    "root": (),
+    "spread": ("scope", "at_most"),
+}
+
+Check = Callable[["Findings", str, str, Any], Any]
+
+
+class ProblemError(ValueError):
+    """A problem that cannot be planned as it is written. errors: one line per finding, sorted."""
+
+    def __init__(self, errors: Sequence[str]) -> None:
+        self.errors = sorted(set(errors))
+        super().__init__("\n".join(self.errors))
+
+
+class Findings(list[str]):
+    """Findings so far, one line each."""
+
+    def note(self, item: str, key: str, value: Any, allowed: str) -> None:
+        """Add one finding."""
+        self.append(f"{item}: {key}: value {shown(value)}, allowed {allowed}")
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a message; long ones are cut."""
+    text = repr(str(value)) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def number(at_least: float = 0, above: bool = False, below: float | None = None) -> Check:
+    """A finite number from at_least (or above it) to LARGEST (or below `below`)."""
+    allowed = f"a number {'above' if above else 'of at least'} {at_least:g}" + (
+        f" and below {below:g}" if below is not None else f" and at most {LARGEST:.0e}")
+
+    def check(findings: Findings, item: str, key: str, value: Any) -> int | float | None:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        good = good and value <= LARGEST and (value > at_least if above else value >= at_least)
+        if not good or (below is not None and value >= below):
+            findings.note(item, key, value, allowed)
+            return None
+        return value
+    return check
+
+
+def integer(at_least: int | None = 0) -> Check:
+    """A whole number of at least so much, or any when None."""
+    allowed = "a whole number" + (f" of at least {at_least}" if at_least is not None else "")
+
+    def check(findings: Findings, item: str, key: str, value: Any) -> int | None:
+        good = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+        if not good or (at_least is not None and value < at_least):
+            findings.note(item, key, value, allowed)
+            return None
+        return int(value)
+    return check
+
+
+def text(findings: Findings, item: str, key: str, value: Any) -> str | None:
+    """A name: a string with something in it."""
+    if not isinstance(value, str) or not value.strip():
+        findings.note(item, key, value, "a non-empty string")
+        return None
+    return str(value)
+
+
+def flag(findings: Findings, item: str, key: str, value: Any) -> bool | None:
+    """true or false."""
+    if not isinstance(value, bool):
+        findings.note(item, key, value, "true or false")
+        return None
+    return value
+
+
+def one_of(choices: Sequence[str]) -> Check:
+    """One of some strings."""
+    def check(findings: Findings, item: str, key: str, value: Any) -> str | None:
+        if not isinstance(value, str) or value not in choices:
+            findings.note(item, key, value, ", ".join(choices))
+            return None
+        return str(value)
+    return check
+
+
+def names(findings: Findings, item: str, key: str, value: Any) -> list[str] | None:
+    """A list of different names; returned sorted."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name.strip() for name in value):
+        findings.note(item, key, value, "a list of names")
+        return None
+    for name in sorted({name for name in value if list(value).count(name) > 1}):
+        findings.note(item, key, name, "each name once")
+    return sorted({str(name) for name in value})
+
+
+def some_names(findings: Findings, item: str, key: str, value: Any) -> list[str] | None:
+    """A list of at least one name."""
+    found = names(findings, item, key, value)
+    if found == []:
+        findings.note(item, key, value, "a list of at least one name")
+        return None
+    return found
+
+
+def table(check: Check) -> Check:
+    """A mapping from names to values that pass a check."""
+    def checked(findings: Findings, item: str, key: str, value: Any) -> dict[str, Any] | None:
+        if not isinstance(value, Mapping):
+            findings.note(item, key, value, "a mapping of resources to numbers")
+            return None
+        result = {}
+        for name in value:
+            if text(findings, item, key, name) is not None:
+                result[str(name)] = check(findings, item, f"{key}.{name}", value[name])
+        return result
+    return checked
+
+
+def demand(findings: Findings, item: str, key: str, value: Any) -> Any:
+    """One number, or a series: a list of at least one number."""
+    if not isinstance(value, (list, tuple)):
+        allowed = f"a number from 0 to {LARGEST:.0e}, or a list of such numbers"
+        quiet = Findings()
+        if number()(quiet, item, key, value) is None:
+            findings.note(item, key, value, allowed)
+            return None
+        return value
+    if not value:
+        findings.note(item, key, value, "a number, or a list of at least one number")
+        return None
+    check = number()
+    before = len(findings)
+    result = [check(findings, item, f"{key}[{index}]", part) for index, part in enumerate(value)]
+    return result if len(findings) == before else None
+
+
+def mapping(keys: Mapping[str, Check]) -> Check:
+    """A mapping with known, optional keys."""
+    def checked(findings: Findings, item: str, key: str, value: Any) -> dict[str, Any] | None:
+        if not isinstance(value, Mapping):
+            findings.note(item, key, value, f"a mapping with {', '.join(sorted(keys))}")
+            return None
+        return fill(findings, item, value, keys, prefix=f"{key}.")
+    return checked
+
+
+def fill(findings: Findings, item: str, value: Mapping[str, Any], keys: Mapping[str, Check],
+         required: Sequence[str] = (), prefix: str = "") -> dict[str, Any]:
+    """Check the keys of one item; unknown and missing ones are findings, those that are null count as not given."""
+    result: dict[str, Any] = {}
+    for key in sorted(value, key=str):
+        if key not in keys:
+            findings.append(f"{item}: unknown key '{prefix}{key}': value {shown(value[key])}, allowed {', '.join(sorted(keys))}")
+        elif value[key] is not None:
+            result[str(key)] = keys[key](findings, item, f"{prefix}{key}", value[key])
+    for key in required:
+        if value.get(key) is None:
+            findings.append(f"{item}: {prefix}{key}: missing (value null), allowed {_EXPECTED.get(key, 'a value')}")
+    return result
+
+
+_EXPECTED = {"name": "a non-empty string", "capacity": "a mapping of resources to numbers", "demand": "a mapping of resources to"
+             " numbers or series", "workloads": "a list of at least one name", "hosts": "a list of at least one name",
+             "at_most": "a whole number of at least 1", "rule": ", ".join(RULE_KEYS)}
+HOST_KEYS: dict[str, Check] = {
+    "name": text, "capacity": table(number()), "pool": text, "zone": text, "features": names,
+    "limits": mapping({"vcpus": integer(), "link_mbps": number(0, above=True), "moves_in": integer(1), "moves_out": integer(1)}),
+    "watts": mapping({"idle": number(), "busy": number()}), "state": one_of(HOST_STATES),
+}
+WORKLOAD_KEYS: dict[str, Check] = {
+    "name": text, "demand": table(demand), "current": text, "movable": flag, "storage": one_of(STORAGES), "live": flag,
+    "replica": text, "vcpus": integer(), "move_cost": number(), "dirty_mbps": number(), "requires": names,
+}
+POLICY_KEYS: dict[str, Check] = {
+    "objective": one_of(OBJECTIVES), "headroom": table(number(0, below=1)), "overcommit": table(number(0, above=True)),
+    "failover": integer(), "max_moves": integer(), "effort": one_of(EFFORTS), "seed": integer(None), "tradeoff": flag,
+}
+COMMON_RULE_KEYS: dict[str, Check] = {
+    "rule": one_of(tuple(RULE_KEYS)), "workloads": some_names, "enforce": one_of(("hard", "soft")), "weight": number(),
+    "during": one_of(("always", "end")),
+}
+RULE_CHECKS: dict[str, Check] = {"scope": one_of(SCOPES), "at_most": integer(1), "hosts": some_names}
