@@ -3,6 +3,8 @@
 """Runs command-line tools for the modules of a managed host: one place for locale, errors and what is recorded."""
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -42,6 +44,11 @@ class Runner:
         """Run a step that changes the host and record it in `changes`."""
         self.changes.append(list(argv))
         return self._run(list(argv), ok, data)
+
+    @staticmethod
+    def tool(name: str) -> bool:
+        """Whether a command is installed; in check mode it may not be there yet."""
+        return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin") is not None
 
     def _run(self, argv: list[str], ok: Sequence[int], data: str | None) -> Result:
         environment = {"LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "LANGUAGE": "C"}

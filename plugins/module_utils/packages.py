@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Packages of a managed host: asked of dpkg, installed by apt-get (see docs/decisions/0002-packages-by-dpkg.md)."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
+
+ENVIRONMENT = ["env", "DEBIAN_FRONTEND=noninteractive", "UCF_FORCE_CONFFOLD=1", "NEEDRESTART_SUSPEND=1"]
+
+
+def installed(listing: str) -> set[str]:
+    """Names of the installed packages in the output of `dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n'`."""
+    names = set()
+    for line in listing.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[1].startswith(("ii", "hi")):
+            names.add(words[0])
+    return names
+
+
+def missing(runner: Runner, names: Iterable[str]) -> list[str]:
+    """Those of the names that are not installed, in the given order."""
+    present = installed(runner.read(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]).out)
+    return [name for name in names if name not in present]
+
+
+def install(runner: Runner, names: Iterable[str]) -> None:
+    """Install without recommendations; configuration files that are there already stay as they are."""
+    runner.change([*ENVIRONMENT, "apt-get", "-q", "-y", "update"])
+    runner.change([
+        *ENVIRONMENT, "apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "install", *names,
+    ])

@@ -1,0 +1,122 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the inventory may say of arrays, volume groups and volumes: one source for modules, role and estate."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+# level -> (fewest members, whether a write-intent bitmap makes sense)
+LEVELS = {0: (2, False), 1: (2, True), 5: (3, True), 6: (4, True), 10: (4, True)}
+
+MEMBER_SPEC: dict[str, Any] = {
+    "id": {"type": "str", "required": True},
+    "serial": {"type": "str", "required": True},
+    "size_gib": {"type": "float"},
+    "iops": {"type": "float"},
+}
+ARRAY_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "level": {"type": "int", "required": True, "choices": sorted(LEVELS)},
+    "members": {"type": "list", "elements": "dict", "required": True, "options": MEMBER_SPEC},
+    "chunk_kib": {"type": "int", "default": 512},
+    "uuid": {"type": "str"},
+}
+VOLUME_GROUP_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "devices": {"type": "list", "elements": "str", "required": True},
+}
+VOLUME_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "volume_group": {"type": "str", "required": True},
+    "size_gib": {"type": "float", "required": True},
+}
+
+_ARRAY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_DISK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+=@-]*")
+# lvm(8): letters, digits and + _ . -, no hyphen first; names that LVM keeps for itself are refused below.
+_LVM_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
+_UUID = re.compile(r"[0-9a-f]{8}(:[0-9a-f]{8}){3}")
+
+
+def lvm_name_error(name: str) -> str | None:
+    """Why LVM would not take the name; None when it would."""
+    if not _LVM_NAME.fullmatch(name) or name in (".", "..") or name.startswith(("snapshot", "pvmove")) or \
+            re.search(r"_(mlog|mimage|rimage|rmeta|tdata|tmeta|cdata|cmeta|vorigin|pmspare)", name):
+        return f"{name!r} is not a name that LVM takes; allowed are letters, digits and +_.- (no - first, none of LVM's own)"
+    return None
+
+
+def _twice(values: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return sorted({value for value in values if value in seen or seen.add(value)})  # type: ignore[func-returns-value]
+
+
+def _check_array(array: Mapping[str, Any]) -> list[str]:
+    name, level, members = array["name"], array["level"], array["members"]
+    errors = []
+    if not _ARRAY_NAME.fullmatch(name):
+        errors.append(f"name: {name!r} is not allowed; allowed are a lower-case letter, then letters, digits, _ and -, at most 32")
+    if level not in LEVELS:
+        return [*errors, f"level: {level} is not supported; allowed are {', '.join(map(str, sorted(LEVELS)))}"]
+    if len(members) < LEVELS[level][0]:
+        errors.append(f"members: {len(members)} are too few for level {level}; allowed are {LEVELS[level][0]} or more")
+    for member in members:
+        identity = member.get("id") or ""
+        if not _DISK_ID.fullmatch(identity):
+            errors.append(f"members: id {identity!r} is not a name under /dev/disk/by-id")
+        if not member.get("serial"):
+            errors.append(f"members: {identity}: serial is missing; it is what tells this disk from every other")
+        for key in ("size_gib", "iops"):
+            value = member.get(key)
+            if value is not None and not value > 0:
+                errors.append(f"members: {identity}: {key}: {value} is not allowed; allowed is a number above 0")
+    chunk = array.get("chunk_kib") or 512
+    if chunk < 4 or chunk & (chunk - 1):
+        errors.append(f"chunk_kib: {chunk} is not allowed; allowed are powers of two from 4")
+    if array.get("uuid") and not _UUID.fullmatch(array["uuid"]):
+        errors.append(f"uuid: {array['uuid']!r} is not in mdadm's form; allowed is 01234567:89abcdef:01234567:89abcdef")
+    return errors
+
+
+def check_storage(arrays: Sequence[Mapping[str, Any]], volume_groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Errors between and inside the items, each naming the item, the key, the value and what is allowed.
+
+    The items have passed ARRAY_SPEC and VOLUME_GROUP_SPEC.
+    """
+    errors = [f"array '{array['name']}': {error}" for array in arrays for error in _check_array(array)]
+    errors += [f"array '{name}': name: stands twice; allowed is once" for name in _twice(array["name"] for array in arrays)]
+    for key in ("id", "serial"):
+        values = [member.get(key) or "" for array in arrays for member in array["members"]]
+        errors += [f"members: {key} '{value}' stands twice; a disk can be in one array only, once" for value in _twice(values) if value]
+    known = {f"/dev/md/{array['name']}" for array in arrays}
+    for group in volume_groups:
+        wrong = lvm_name_error(group["name"])
+        if wrong:
+            errors.append(f"volume group '{group['name']}': name: {wrong}")
+        if not group["devices"]:
+            errors.append(f"volume group '{group['name']}': devices: none are given; allowed is one or more")
+        for device in group["devices"]:
+            if device.startswith("/dev/md/") and device not in known:
+                there = ", ".join(sorted(known)) or "none"
+                errors.append(f"volume group '{group['name']}': devices: {device} is no array of this host; arrays are {there}")
+            elif not device.startswith(("/dev/md/", "/dev/disk/by-")):
+                errors.append(f"volume group '{group['name']}': devices: {device} may be another disk after a reboot; allowed are"
+                              " /dev/md/NAME and names under /dev/disk/by-*")
+    errors += [f"volume group '{name}': name: stands twice; allowed is once" for name in _twice(g["name"] for g in volume_groups)]
+    devices = [device for group in volume_groups for device in group["devices"]]
+    return errors + [f"volume groups: device {device} stands twice; allowed is once" for device in _twice(devices)]
+
+
+def check_volumes(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Errors of the volumes in the same form."""
+    errors = []
+    for volume in volumes:
+        wrong = lvm_name_error(volume["name"])
+        if wrong:
+            errors.append(f"volume '{volume['name']}': name: {wrong}")
+        if not volume["size_gib"] > 0:
+            errors.append(f"volume '{volume['name']}': size_gib: {volume['size_gib']} is not allowed; allowed is a number above 0")
+    names = [f"{volume['volume_group']}/{volume['name']}" for volume in volumes]
+    return errors + [f"volume '{name}': stands twice; allowed is once" for name in _twice(names)]
