@@ -65,11 +65,15 @@ def apply_script(change: plan.Change, bridges: Sequence[str], directory: str = D
         lines.append("/usr/lib/systemd/systemd-sysctl --prefix=/net/bridge\n")
     if change.enable:
         lines.append(f"systemctl enable {plan.NETWORKD}\n")
-    if change.start or change.delete or change.rebuild or change.ifupdown:
-        # Only a start makes a device anew whose file networkd has seen before.
+    if change.start or change.ifupdown:
         lines.append(f"systemctl restart {plan.NETWORKD}\n")
     else:
         lines.append("networkctl reload\n")
+        made = " && ".join(f"test -e /sys/class/net/{_q(name)}" for name in change.create + change.rebuild)
+        if made:
+            # A restart takes every bond's members down for a moment, so it comes only when a reload does not do.
+            lines.append(f"n=0; until {{ {made}; }} || test $n -ge 10; do n=$((n + 1)); sleep 1; done\n")
+            lines.append(f"{{ {made}; }} || systemctl restart {plan.NETWORKD}\n")
     touched = [name for name in change.reconfigure if name in bridges]
     lines += [f"ip link set dev {_q(name)} type bridge stp_state 0 forward_delay 0\n" for name in touched]
     lines += [f"ip link set dev {_q(name)} nomaster\n" for name in change.free]

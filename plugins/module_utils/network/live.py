@@ -30,6 +30,7 @@ class Link:
     addresses: tuple[str, ...]
     data: Mapping[str, Any] = field(default_factory=dict)
     id_path: str = ""
+    other_names: tuple[str, ...] = ()
 
     @property
     def is_guest_port(self) -> bool:
@@ -76,6 +77,7 @@ def parse_links(text: str, id_paths: Mapping[str, str] | None = None) -> dict[st
                 for address in entry.get("addr_info", ()) if address.get("local") and address.get("scope") != "link"
             ),
             data=info.get("info_data", {}),
+            other_names=tuple(entry.get("altnames", ())),
             id_path=(id_paths or {}).get(entry["ifname"], ""),
         )
     return links
@@ -160,13 +162,14 @@ def first_match(files: Mapping[str, str], link: Link) -> str | None:
 def _holds(key: str, value: str, link: Link) -> bool:
     """Whether one condition of a [Match] section holds (systemd.network(5)): shell patterns, `!` inverts the list."""
     known = {
-        "Name": link.name, "OriginalName": link.name, "MACAddress": link.mac, "PermanentMACAddress": link.permanent_mac,
-        "Path": link.id_path, "Kind": link.kind, "Type": "loopback" if link.name == "lo" else link.kind or "ether",
+        "Name": (link.name, *link.other_names), "OriginalName": (link.name,), "MACAddress": (link.mac,),
+        "PermanentMACAddress": (link.permanent_mac,), "Path": (link.id_path,), "Kind": (link.kind,),
+        "Type": ("loopback" if link.name == "lo" else link.kind or "ether",),
     }
     if key not in known:
         return False
     inverted, patterns = value.startswith("!"), value.lower().lstrip("!").split()
     if key.endswith("MACAddress"):
         patterns = [pattern.replace("-", ":") for pattern in patterns]
-    found = any(fnmatch.fnmatchcase(known[key].lower(), pattern) for pattern in patterns)
+    found = any(fnmatch.fnmatchcase(actual.lower(), pattern) for actual in known[key] for pattern in patterns)
     return found != inverted

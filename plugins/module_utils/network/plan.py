@@ -62,9 +62,11 @@ class Change:
 def find_card(member: Mapping[str, Any], links: Mapping[str, live.Link]) -> live.Link | None:
     """The network card that a member of a bond names, if the host has it."""
     key, value = member_identity(member)
-    attribute = {"mac": "permanent_mac", "name": "name", "path": "id_path"}[key]
-    found = [link for link in links.values() if link.is_card and getattr(link, attribute) == value]
-    return found[0] if found else None
+    for link in links.values():
+        known = {"mac": (link.permanent_mac,), "name": (link.name, *link.other_names), "path": (link.id_path,)}
+        if link.is_card and value in known[key]:
+            return link
+    return None
 
 
 def wanted_files(network: render.Network, state: State, replace: Sequence[str]) -> list[WantedFile]:
