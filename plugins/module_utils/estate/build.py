@@ -10,7 +10,6 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate impor
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import rules as rule_checks
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import workloads as workload_checks
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, shown
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capacity import (
     HostCapacity,
     capacity_of,
@@ -43,7 +42,7 @@ def read_estate(
     features = {name: host_checks.offered(host) for name, host in usable.items()}
     workloads = _list(findings, variables, "estate_workloads", required=True)
     sound = {
-        index: workload for index, workload in enumerate(workloads)
+        index: workload_checks.complete(workload) for index, workload in enumerate(workloads)
         if workload_checks.check_workload(findings, (*workload_checks.ROOT, index), workload, index + 1)
     }
     workload_checks.check_between_workloads(findings, sound, macs)
@@ -56,6 +55,7 @@ def read_estate(
     capacities = {name: capacity_of(host) for name, host in usable.items()}
     if not findings:
         _check_resources(findings, capacities, sound)
+        _check_policy_against_hosts(findings, usable, capacities, sound, policy or {})
     if findings:
         return findings, {}
     return findings, _build(usable, capacities, features, list(sound.values()), rules, policy or {})
@@ -101,6 +101,24 @@ def _check_resources(
                           f"{', '.join(sorted(there))}")
 
 
+def _check_policy_against_hosts(
+    findings: Findings, hosts: Mapping[str, Mapping[str, Any]], capacities: Mapping[str, HostCapacity],
+    workloads: Mapping[int, Mapping[str, Any]], policy: Mapping[str, Any],
+) -> None:
+    """Resources that the policy names must exist; watts are needed of every host when they are the objective."""
+    resources = {resource for capacity in capacities.values() for resource in capacity.values}
+    resources |= {resource for workload in workloads.values() for resource in demand_of(workload)}
+    for key in ("headroom", "overcommit"):
+        for resource, value in (policy.get(key) or {}).items():
+            if resource not in resources:
+                findings.wrong(("estate", "estate_policy", key, resource), "policy", f"{key}.{resource}", value,
+                               f"resources of the estate: {', '.join(sorted(resources))}")
+    if policy.get("objective") == "watts":
+        for name, host in hosts.items():
+            if not host["estate_host"].get("watts"):
+                findings.missing(("hosts", name, "estate_host"), "estate_host", "watts", "idle and busy (the objective is watts)")
+
+
 def _build(
     hosts: Mapping[str, Mapping[str, Any]], capacities: Mapping[str, HostCapacity], features: Mapping[str, list[str]],
     workloads: list[Mapping[str, Any]], rules: Sequence[Any], policy: Mapping[str, Any],
@@ -115,13 +133,18 @@ def _build(
         "problem": {
             "hosts": planned,
             "workloads": [_workload(workload, split) for workload in ordered],
-            "rules": [dict(rule) for rule in rules],
-            "policy": dict(policy),
+            "rules": [_given(rule) for rule in rules],
+            "policy": _given(policy),
         },
         "guests": {
-            str(workload["name"]): guest_definition(workload) for workload in ordered if workload_checks.is_guest(workload)
+            str(workload["name"]): workload_checks.guest_definition(workload)
+            for workload in ordered if workload_checks.is_guest(workload)
         },
     }
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _host(
@@ -140,7 +163,7 @@ def _host(
     link_mbps = link_limit_mbps(host)
     if link_mbps is not None:
         limits["link_mbps"] = link_mbps
-    limits.update(told.get("limits") or {})
+    limits.update(_given(told.get("limits") or {}))
     result: dict[str, Any] = {
         "capacity": dict(sorted(values.items())),
         "capacity_from": dict(sorted(sources.items())),
@@ -164,7 +187,7 @@ def _workload(workload: Mapping[str, Any], split: bool) -> dict[str, Any]:
     result.update({key: workload[key] for key in _PASSED if workload.get(key) is not None})
     result.setdefault("storage", "local")
     # A PV guest migrates live only under a Xen with shadow paging, which Debian's builds of Xen 4.17.7 and 4.20.4 lack.
-    result.setdefault("live", not (workload.get("type") == "pv" or workload.get("pci")))
+    result.setdefault("live", workload.get("type") != "pv")
     if workload.get("vcpus") is not None:
         result["vcpus"] = workload["vcpus"]
     if workload_checks.is_guest(workload):
@@ -175,27 +198,3 @@ def _workload(workload: Mapping[str, Any], split: bool) -> dict[str, Any]:
         result["requires"] = requires
     return result
 
-
-def guest_definition(workload: Mapping[str, Any]) -> dict[str, Any]:
-    """A workload as the module `xl_guest` takes it: its guest's keys with all defaults."""
-    guest = _with_defaults(GUEST_SPEC, {key: value for key, value in workload.items() if key in GUEST_SPEC})
-    if guest.get("maxvcpus") is None:
-        guest["maxvcpus"] = guest.get("vcpus")
-    if guest.get("maxmem_mib") is None:
-        guest["maxmem_mib"] = guest.get("memory_mib")
-    return guest
-
-
-def _with_defaults(spec: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> dict[str, Any]:
-    filled: dict[str, Any] = {}
-    for key, rule in spec.items():
-        value = values.get(key)
-        if value is None:
-            value = rule.get("default")
-        options = rule.get("options")
-        if options and isinstance(value, Mapping):
-            value = _with_defaults(options, value)
-        elif options and isinstance(value, list):
-            value = [_with_defaults(options, part) for part in value]
-        filled[key] = value
-    return filled

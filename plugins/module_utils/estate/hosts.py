@@ -48,7 +48,7 @@ def _check_told(findings: Findings, path: Path, told: Mapping[str, Any]) -> None
     typed = told["capacity"] if isinstance(told.get("capacity"), Mapping) else {}
     schema.check_resources(findings, (*path, "capacity"), "estate_host", "capacity", typed, schema.number())
     for resource in ("cpu_cores", "memory_mib"):
-        if resource not in told and resource not in typed:
+        if told.get(resource) is None and resource not in typed:
             findings.missing(path, "estate_host", resource, schema.HOST[resource].allowed)
     if isinstance(told.get("limits"), Mapping):
         schema.check_keys(findings, (*path, "limits"), "estate_host", told["limits"], schema.LIMITS, "limits.")

@@ -25,7 +25,7 @@ def check_rules(findings: Findings, rules: list[Any], workloads: Collection[str]
             continue
         item = f"{item} ({kind})"
         schema.check_keys(findings, path, item, rule, schema.RULES[kind])
-        if "weight" in rule and rule.get("enforce", "hard") == "hard":
+        if rule.get("weight") is not None and rule.get("enforce", "hard") == "hard":
             findings.wrong((*path, "weight"), item, "weight", rule["weight"], "a number with enforce: soft only")
         for key, known, what in (("workloads", workloads, "workloads"), ("hosts", hosts, "hosts")):
             names = rule.get(key)

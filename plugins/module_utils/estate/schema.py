@@ -6,16 +6,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
 
-NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
-NAME_ALLOWED = (
-    "1 to 63 lower-case letters, digits, '.' and '-', a letter or digit at both ends, not digits alone (xl takes those for "
-    "domain ids), not beginning with snapshot or pvmove (LVM keeps those)"
-)
+LARGEST = 10**12
+"""Beyond this the planner could not add up numbers exactly."""
 RESOURCE = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 RESOURCE_ALLOWED = "resources by names of lower-case letters, digits, '_', '.', ':' and '-'"
 
@@ -27,12 +24,11 @@ class Key:
     allowed: str
     check: Callable[[Any], bool]
     required: bool = False
-    nullable: bool = False
 
 
 def is_number(value: Any) -> bool:
     """A finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value <= LARGEST
 
 
 def is_whole(value: Any) -> bool:
@@ -43,26 +39,17 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
-def is_name(value: Any) -> bool:
-    """A name that serves as guest, volume and interface description alike."""
-    return (
-        isinstance(value, str) and NAME.fullmatch(value) is not None
-        and not value.isdigit() and not value.startswith(("snapshot", "pvmove"))
-    )
-
-
 def number(low: float = 0, above: bool = False, required: bool = False) -> Key:
     words = f"a number above {low:g}" if above else f"a number, {low:g} or more"
     return Key(words, lambda value: is_number(value) and (value > low if above else value >= low), required)
 
 
-def whole(low: int, high: int | None = None, required: bool = False, nullable: bool = False) -> Key:
-    words = f"a whole number, {low} " + ("or more" if high is None else f"to {high}") + (" or null" if nullable else "")
-    return Key(words, lambda value: is_whole(value) and value >= low and (high is None or value <= high), required, nullable)
+def whole(low: int) -> Key:
+    return Key(f"a whole number, {low} or more", lambda value: is_whole(value) and low <= value <= LARGEST)
 
 
-def choice(*values: str, required: bool = False) -> Key:
-    return Key(", ".join(values), lambda value: isinstance(value, str) and value in values, required)
+def choice(*values: str) -> Key:
+    return Key(", ".join(values), lambda value: isinstance(value, str) and value in values)
 
 
 def text(required: bool = False) -> Key:
@@ -73,12 +60,12 @@ def flag() -> Key:
     return Key("true or false", lambda value: isinstance(value, bool))
 
 
-def texts(required: bool = False) -> Key:
-    return Key("a list of texts", lambda value: isinstance(value, list) and all(map(is_text, value)), required)
+def texts() -> Key:
+    return Key("a list of texts", lambda value: isinstance(value, list) and all(map(is_text, value)))
 
 
-def mapping(required: bool = False) -> Key:
-    return Key("a mapping of keys and values", lambda value: isinstance(value, Mapping), required)
+def mapping() -> Key:
+    return Key("a mapping of keys and values", lambda value: isinstance(value, Mapping))
 
 
 def some_texts() -> Key:
@@ -93,7 +80,7 @@ HOST: dict[str, Key] = {
     "capacity": mapping(),
 }
 LIMITS: dict[str, Key] = {
-    "vcpus": whole(1), "link_mbps": number(0, above=True), "moves_in": whole(0), "moves_out": whole(0),
+    "vcpus": whole(1), "link_mbps": number(0, above=True), "moves_in": whole(1), "moves_out": whole(1),
 }
 WATTS: dict[str, Key] = {"idle": number(required=True), "busy": number(required=True)}
 DOM0: dict[str, Key] = {"dom0_vcpus": whole(1), "dom0_memory_mib": whole(128)}
@@ -103,22 +90,22 @@ WORKLOAD: dict[str, Key] = {
 }
 _RULE: dict[str, Key] = {
     "rule": text(required=True), "workloads": some_texts(), "enforce": choice("hard", "soft"),
-    "weight": number(0, above=True), "during": choice("end", "always"),
+    "weight": number(), "during": choice("end", "always"),
 }
 _SCOPE = choice("host", "zone")
 RULES: dict[str, dict[str, Key]] = {
     "anti_affinity": {**_RULE, "scope": _SCOPE},
     "affinity": {**_RULE, "scope": _SCOPE},
-    "spread": {**_RULE, "scope": _SCOPE, "at_most": whole(1, required=True)},
+    "spread": {**_RULE, "scope": _SCOPE, "at_most": whole(1)},
     "fence": {**_RULE, "hosts": some_texts()},
     "ban": {**_RULE, "hosts": some_texts()},
     "root": _RULE,
     "exclusive": _RULE,
-    "limit_hosts": {**_RULE, "at_most": whole(1, required=True)},
+    "limit_hosts": {**_RULE, "at_most": replace(whole(1), required=True)},
 }
 POLICY: dict[str, Key] = {
     "objective": choice("hosts", "watts", "balance"), "headroom": mapping(), "overcommit": mapping(), "failover": whole(0),
-    "max_moves": whole(0, nullable=True), "effort": choice("quick", "normal", "thorough"), "seed": whole(0),
+    "max_moves": whole(0), "effort": choice("quick", "normal", "thorough"), "seed": Key("a whole number", is_whole),
     "tradeoff": flag(),
 }
 HEADROOM = Key("a number, 0 or more and below 1", lambda value: is_number(value) and 0 <= value < 1)
@@ -128,18 +115,21 @@ OVERCOMMIT = number(0, above=True)
 def check_keys(
     findings: Findings, path: Path, item: str, values: Mapping[str, Any], keys: Mapping[str, Key], prefix: str = ""
 ) -> bool:
-    """Check a mapping key by key; true when every value can be used. prefix: what stands before the key in messages."""
+    """Check a mapping key by key; true when every value can be used. Null counts as not given.
+
+    prefix: what stands before the key in messages.
+    """
     fine = True
     for name in values:
         if name not in keys:
             findings.unknown((*path, name), item, prefix + str(name), values[name], keys)
             fine = False
     for name, key in keys.items():
-        if name not in values:
+        if values.get(name) is None:
             if key.required:
                 findings.missing(path, item, prefix + name, key.allowed)
                 fine = False
-        elif not (key.check(values[name]) or (key.nullable and values[name] is None)):
+        elif not key.check(values[name]):
             findings.wrong((*path, name), item, prefix + name, values[name], key.allowed)
             fine = False
     return fine

@@ -9,7 +9,12 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guest
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import (
+    GUEST_SPEC,
+    check_guest,
+    check_name,
+    normalise,
+)
 
 Workload = Mapping[str, Any]
 
@@ -24,6 +29,24 @@ _DEMAND_ALLOWED = "a number, 0 or more, or a list of them, one for each time slo
 def is_guest(workload: Workload) -> bool:
     """Whether a workload can be turned into a guest; else it is for planning only."""
     return workload.get("memory_mib") is not None
+
+
+def guest_definition(workload: Workload) -> dict[str, Any]:
+    """The guest of a sound workload as `xl_guest` takes it: every key of its spec, with defaults, derived names and addresses.
+
+    Only `boot` stays as it is written: where an image's files are on a host is the business of the host's role.
+    """
+    full = normalise({key: value for key, value in workload.items() if key in GUEST_SPEC})
+    parts = {
+        key: [{option: part[option] for option in GUEST_SPEC[key]["options"]} for part in full[key]]
+        for key in ("disks", "networks")
+    }
+    return {key: full[key] for key in GUEST_SPEC} | parts | {"boot": dict(workload.get("boot") or {})}
+
+
+def complete(workload: Workload) -> dict[str, Any]:
+    """A sound workload with the defaults of its guest."""
+    return {**workload, **(guest_definition(workload) if is_guest(workload) else {})}
 
 
 def required_features(workload: Workload) -> list[str]:
@@ -41,10 +64,9 @@ def check_workload(findings: Findings, path: Path, workload: Any, number: int) -
         findings.note(path, f"workload number {number}: value {workload!r}, allowed a mapping of keys and values")
         return False
     item = title(workload, number)
-    if "name" not in workload:
-        findings.missing(path, item, "name", schema.NAME_ALLOWED)
-    elif not schema.is_name(workload["name"]):
-        findings.wrong((*path, "name"), item, "name", workload["name"], schema.NAME_ALLOWED)
+    name_error = check_name(workload.get("name"))
+    if name_error:
+        findings.note((*path, "name"), f"{item}: {name_error}")
     known = {*schema.WORKLOAD, *GUEST_SPEC, "name"}
     for key in workload:
         if key not in known:
@@ -63,14 +85,14 @@ def check_workload(findings: Findings, path: Path, workload: Any, number: int) -
 
 def title(workload: Workload, number: int) -> str:
     """How messages call a workload; number: its place in the list from 1."""
-    return f"workload {str(workload['name'])!r}" if "name" in workload else f"workload number {number}"
+    return f"workload {str(workload['name'])!r}" if workload.get("name") is not None else f"workload number {number}"
 
 
 def _check_guest(findings: Findings, path: Path, item: str, workload: Workload) -> None:
     definition = {key: value for key, value in workload.items() if key in GUEST_SPEC}
     for error in check_guest(definition):
         if error.startswith("name:"):
-            continue  # the estate's rule for names is the stricter one and has spoken
+            continue  # told already, for workloads of both kinds
         match = _KEY.match(error)
         steps = [] if match is None else [
             int(step) if step.isdigit() else step for step in match.groups() if step is not None
@@ -81,17 +103,16 @@ def _check_guest(findings: Findings, path: Path, item: str, workload: Workload) 
 def _check_planning_only(findings: Findings, path: Path, item: str, workload: Workload) -> None:
     for key in workload:
         if key in GUEST_SPEC and key not in PLANNING_ONLY:
-            findings.missing(path, item, "memory_mib",
-                             f"a whole number of MiB when the workload is a guest, as its key {key} says")
+            findings.missing(path, item, "memory_mib", f"a whole number of MiB for a guest, and {key} makes it one")
             return
-    if "vcpus" in workload and not schema.whole(1).check(workload["vcpus"]):
+    if workload.get("vcpus") is not None and not schema.whole(1).check(workload["vcpus"]):
         findings.wrong((*path, "vcpus"), item, "vcpus", workload["vcpus"], schema.whole(1).allowed)
     demand = workload.get("demand")
     named = demand if isinstance(demand, Mapping) else {}
     if "memory_mib" not in named:
         findings.missing(path, item, "memory_mib",
                          "a whole number of MiB, or demand.memory_mib for a workload that is for planning only")
-    if "cpu_cores" not in named and "vcpus" not in workload:
+    if "cpu_cores" not in named and workload.get("vcpus") is None:
         findings.missing(path, item, "demand.cpu_cores", f"{_DEMAND_ALLOWED} (or vcpus)")
 
 

@@ -29,6 +29,7 @@ def guest_memory_mib(guest: Mapping[str, Any]) -> int:
         int(guest.get("maxvcpus") or guest.get("vcpus") or 1),
         str(guest.get("type") or "pvh"),
         int(guest.get("max_grant_frames") or DEFAULT_GRANT_FRAMES),
+        shim=bool(guest.get("pvshim")),
     )
 
 

@@ -36,14 +36,18 @@ def need_mib(memory_mib: int, maxmem_mib: int, maxvcpus: int, guest_type: str, h
 
 
 def footprint_mib(
-    memory_mib: int, maxmem_mib: int, maxvcpus: int, guest_type: str, grant_frames: int = DEFAULT_GRANT_FRAMES, hap: bool = True
+    memory_mib: int, maxmem_mib: int, maxvcpus: int, guest_type: str, grant_frames: int = DEFAULT_GRANT_FRAMES,
+    hap: bool = True, shim: bool = False,
 ) -> int:
     """Memory that the planner counts for a guest: never less than `need_mib`.
 
     On top of libxl's formula come Xen's structures per vCPU (0.15 MiB, as XAPI found: CA-423172), the grant table (4 KiB a
-    frame) and 8 MiB for what is allocated while the guest runs.
+    frame) and 8 MiB for what is allocated while the guest runs; for a PV guest inside the PVH shim 23 MiB and a 90th of its
+    memory (XAPI, ocaml/xapi-idl/memory/memory.ml).
     """
     beside = _PER_VCPU_MIB * maxvcpus + grant_frames * 4 / 1024 + _SAFETY_MIB
+    if shim:
+        beside += 23 + maxmem_mib / 90
     return _round_up_to_even(
         memory_mib + paging_mib(maxmem_mib, maxvcpus, guest_type, hap) + (1 if guest_type == "pv" else 2) + beside
     )
