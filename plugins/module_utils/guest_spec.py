@@ -102,7 +102,7 @@ _CPU_ITEM = r"\^?(?:nodes?:)?\d+(?:-\d+)?"
 _CPUS = re.compile(rf"all|{_CPU_ITEM}(?:,{_CPU_ITEM})*")
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LARGEST_DEVICE_MAPPER_NAME = 127
-_TYPES = {
+_TYPES: dict[str, tuple[Any, str]] = {
     "str": (str, "a text"), "int": (int, "a whole number"), "float": ((int, float), "a number"),
     "bool": (bool, "true or false"), "list": (list, "a list"), "dict": (Mapping, "a mapping of keys and values"),
 }
@@ -325,22 +325,22 @@ def _twice(what: str, values: Iterable[tuple[str, Any]]) -> list[str]:
 def _between(guests: Sequence[Guest]) -> list[str]:
     """What two guests of a list may not share: name, uuid, MAC address, and a disk that either of them writes."""
     errors: list[str] = []
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str], int] = {}
     written: dict[str, bool] = {}
-    for guest in guests:
-        title = f"guest {guest['name']!r}"
+    for number, guest in enumerate(guests):
         claims = [("name", "name", guest["name"]), ("uuid", "uuid", guest["uuid"])]
         claims += [(f"networks[{index}].mac", "mac", net["mac"]) for index, net in enumerate(guest["networks"])]
-        for key, kind, value in claims:
-            owner = owners.setdefault((kind, value), title)
-            if owner != title or (kind == "name" and guest is not next(g for g in guests if g["name"] == value)):
-                errors.append(f"{title}: " + _wrong(key, value, f"a value of its own, {owner} has this one"))
         for index, disk in enumerate(guest["disks"]):
-            target, writes = disk["target"], disk["access"] == "rw"
-            owner = owners.setdefault(("disk", target), title)
-            if owner != title and (writes or written[target]):
-                errors.append(f"{title}: " + _wrong(f"disks[{index}]", target, f"a disk of its own, {owner} has this one"))
-            written[target] = written.get(target, False) or writes
+            writes = disk["access"] == "rw"
+            if writes or written.get(disk["target"], True):
+                claims.append((f"disks[{index}]", "disk", disk["target"]))
+            owners.setdefault(("disk", disk["target"]), number)
+            written[disk["target"]] = written.get(disk["target"], False) or writes
+        for key, kind, value in claims:
+            owner = owners.setdefault((kind, value), number)
+            if owner != number:
+                errors.append(f"guest {guest['name']!r}: " + _wrong(
+                    key, value, f"a {kind} of its own, guest {guests[owner]['name']!r} has this one"))
     return errors
 
 
@@ -368,7 +368,8 @@ def normalise(guest: Guest) -> dict[str, Any]:
     Beyond the keys of GUEST_SPEC each disk has `target` (what xl is told), and `boot` has `kernel` and `ramdisk` as paths
     on the host, null for an HVM guest that boots from its disk. Normalising twice changes nothing.
     """
-    full = {key: rule.get("default") for key, rule in GUEST_SPEC.items()} | given(guest)
+    full: dict[str, Any] = {key: rule.get("default") for key, rule in GUEST_SPEC.items()}
+    full |= given(guest)
     name = full["name"]
     full["uuid"] = (full["uuid"] or str(uuid.uuid5(_NAMESPACE, name))).lower()
     full["maxvcpus"] = full["maxvcpus"] or full["vcpus"]

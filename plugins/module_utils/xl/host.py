@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host has of guests: domains, stored configurations, autostart links, and what guests need of it."""
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import Domain
+
+HYPERVISOR_TYPE = "/sys/hypervisor/type"
+
+
+@dataclass(frozen=True)
+class HostState:
+    """xen_runs: whether xl can be asked at all; texts: content of stored files by path; links: name -> target, of
+    autostart_dir; entries: names there that are no links; missing: disks, kernels and bridges that are not there."""
+
+    xen_runs: bool
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    texts: Mapping[str, str | None] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    entries: tuple[str, ...] = ()
+    missing: frozenset[str] = frozenset()
+
+
+def xen_runs() -> bool:
+    """Whether this machine runs under Xen (as dom0 or, then xl says so, as a guest)."""
+    try:
+        return Path(HYPERVISOR_TYPE).read_text(encoding="ascii").strip() == "xen"
+    except OSError:
+        return False
+
+
+def read_links(directory: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The symbolic links of a directory with their targets as absolute paths, and the names of everything else there."""
+    links, others = {}, []
+    try:
+        with os.scandir(directory) as listing:
+            for entry in listing:
+                if entry.is_symlink():
+                    links[entry.name] = os.path.normpath(os.path.join(directory, os.readlink(entry.path)))
+                else:
+                    others.append(entry.name)
+    except FileNotFoundError:
+        pass
+    return links, tuple(sorted(others))
+
+
+def needs_of(guest: Mapping[str, Any]) -> list[str]:
+    """What has to be on the host before a guest can start: `disk PATH`, `file PATH`, `bridge NAME`."""
+    files = [guest["boot"][key] for key in ("kernel", "ramdisk") if guest["boot"][key]]
+    needs = [f"disk {disk['target']}" for disk in guest["disks"]] + [f"file {path}" for path in files]
+    return needs + [f"bridge {network['bridge']}" for network in guest["networks"]]
+
+
+def missing(needs: Iterable[str]) -> frozenset[str]:
+    """Those of the needs that are not there."""
+    return frozenset(need for need in needs if not _is_there(*need.split(" ", 1)))
+
+
+def _is_there(kind: str, name: str) -> bool:
+    if kind == "bridge":
+        return os.path.isdir(f"/sys/class/net/{name}/bridge")
+    try:
+        mode = os.stat(name).st_mode
+    except OSError:
+        return False
+    # A plain file under /dev is what a mistyped `dd` leaves behind; a guest's writes would fill memory.
+    return stat.S_ISBLK(mode) if name.startswith("/dev/") else stat.S_ISREG(mode) or stat.S_ISBLK(mode)

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From wanted guests and a host's state to the steps between them: one pure function."""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, differing
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import HostState, needs_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
+
+Guest = Mapping[str, Any]
+
+_LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
+_CFG_MODE = 0o640
+_START_OF_THE_REST = 100
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where configurations and autostart links lie, and whether links are kept at all."""
+
+    config_dir: str
+    autostart_dir: str
+    autostart: bool = True
+
+    def config(self, name: str) -> str:
+        return f"{self.config_dir}/{name}.cfg"
+
+
+@dataclass
+class Steps:
+    """What is to be done, in this order, and what is told instead of done."""
+
+    files: list[WantedFile] = field(default_factory=list)
+    unlink: list[str] = field(default_factory=list)
+    link: dict[str, str] = field(default_factory=dict)
+    live: list[compare.LiveChange] = field(default_factory=list)
+    start: list[str] = field(default_factory=list)
+    pending: list[compare.Pending] = field(default_factory=list)
+    obstacles: list[str] = field(default_factory=list)
+    not_yet: list[str] = field(default_factory=list)
+    unmanaged: list[str] = field(default_factory=list)
+
+    def actions(self) -> list[Action]:
+        return [
+            *(Action("write", f"file {file.path}") for file in self.files),
+            *(Action("remove", f"link {path}") for path in self.unlink),
+            *(Action("link", path, f"to {target}") for path, target in self.link.items()),
+            *(change.action for change in self.live),
+            *(Action("start", f"guest {name}") for name in self.start),
+        ]
+
+
+def order(guests: Sequence[Guest]) -> list[Guest]:
+    """Guests as they start: by their autostart number, those without one last, else as listed."""
+    return sorted(guests, key=lambda guest: guest["autostart"] or _START_OF_THE_REST)
+
+
+def steps(guests: Sequence[Guest], host: HostState, places: Places) -> Steps:
+    """The steps for a host. guests: normalised, all that are defined here. Obstacles forbid every step."""
+    found = Steps()
+    wanted = {guest["name"] for guest in guests}
+    files = [WantedFile(places.config(guest["name"]), render(guest), _CFG_MODE) for guest in guests]
+    found.files = differing(files, host.texts)
+    for guest in guests:
+        _links(guest, host, places, found)
+    for guest in order(guests):
+        _run(guest, host, found)
+    found.unmanaged = sorted(set(host.domains) - wanted - {DOM0})
+    return found
+
+
+def _links(guest: Guest, host: HostState, places: Places, found: Steps) -> None:
+    """Exactly one link, of the right name and target, when the guest starts with the host; none otherwise."""
+    name, config = guest["name"], places.config(guest["name"])
+    right = f"{guest['autostart']:02d}-{name}" if places.autostart and guest["autostart"] else None
+    for link, target in sorted(host.links.items()):
+        if _belongs(link, target, name, config) and not (link == right and target == config):
+            found.unlink.append(f"{places.autostart_dir}/{link}")
+    if right and host.links.get(right) != config:
+        found.link[f"{places.autostart_dir}/{right}"] = config
+    for entry in host.entries:
+        match = _LINK.fullmatch(entry)
+        if entry == right or (match and match[1] == name):
+            found.obstacles.append(
+                f"guest {name!r}: {places.autostart_dir}/{entry} is no link, it would start the guest by another "
+                "configuration; remove the file"
+            )
+
+
+def _belongs(link: str, target: str, name: str, config: str) -> bool:
+    match = _LINK.fullmatch(link)
+    return target == config or (match is not None and match[1] == name)
+
+
+def _run(guest: Guest, host: HostState, found: Steps) -> None:
+    name, domain = guest["name"], host.domains.get(guest["name"])
+    if domain is None:
+        if guest["state"] == "running":
+            _start(guest, host, found)
+        return
+    if guest["state"] == "defined":
+        found.pending.append(compare.Pending(name, "state", domain.state, "defined", f"a stop: xl shutdown -w {name}"))
+        return
+    config = host.configs.get(name)
+    if config is None:
+        found.pending.append(compare.Pending(
+            name, "configuration", None, "known to xl", "a stop and a new start of the guest: xl list -l does not show it"))
+        return
+    running_uuid = str(config.get("c_info", {}).get("uuid", "")).lower()
+    if running_uuid != guest["uuid"]:
+        found.obstacles.append(
+            f"guest {name!r}: its name is taken by a guest with uuid {running_uuid or 'unknown'} (domain {domain.domid}), "
+            f"wanted {guest['uuid']}; stop that guest, or take it over by 'uuid: {running_uuid}' in the definition"
+        )
+        return
+    if domain.state != "running":
+        way_out = f"xl unpause {name}" if domain.state == "paused" else f"xl destroy {name}, then another run"
+        found.pending.append(compare.Pending(name, "state", domain.state, "running", f"a decision: {way_out}"))
+        return
+    found.live += compare.live_changes(guest, config)
+    found.pending += compare.pending(guest, config)
+
+
+def _start(guest: Guest, host: HostState, found: Steps) -> None:
+    name = guest["name"]
+    for suffix, words in ((INCOMING, "is on its way to this host"), (LEFT, "has just left this host")):
+        other = host.domains.get(name + suffix)
+        if other is not None:
+            found.obstacles.append(
+                f"guest {name!r}: {words} (domain {other.domid}, {other.name}); wait for the move to end, or clear it up"
+            )
+            return
+    found.not_yet += [f"guest {name!r}: there is no {need}" for need in needs_of(guest) if need in host.missing]
+    found.start.append(name)

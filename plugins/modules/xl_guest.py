@@ -1,0 +1,328 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: xl_guest
+short_description: Keep the guests of a Xen host defined, started and sized
+version_added: 0.1.0
+author: The Xenfold Authors (@xenfold)
+description:
+  - Takes all guests of a host at once, writes their C(xl.cfg), keeps one autostart link for each that starts with the host,
+    starts those that do not run, and changes memory, vCPUs, weight and cap of those that do.
+  - Checks every definition strictly and lets xl try out every configuration before anything is written.
+  - Never stops, pauses, reboots or removes a guest. What a running guest can only take up by a new start is returned in
+    RV(pending) and warned of.
+  - A guest is not started while a domain of its name is on the host in any state, nor while it is on its way to or from the
+    host, nor before its disks, kernel and bridges are there.
+  - Guests of the host that are not in the list are left alone and returned in RV(unmanaged).
+  - In check mode a host on which Xen does not run yet counts as a host without guests.
+extends_documentation_fragment: xenfold.consolidation.attributes
+options:
+  guests:
+    description: All guests that are defined on this host.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the guest.
+        type: str
+        required: true
+      uuid:
+        description: UUID of the guest. Derived from the name when not given.
+        type: str
+      state:
+        description: V(defined) stores the configuration without starting the guest; it does not stop one that runs.
+        type: str
+        choices: [running, defined]
+        default: running
+      type:
+        description: Kind of virtualization.
+        type: str
+        choices: [pvh, hvm, pv]
+        default: pvh
+      vcpus:
+        description: vCPUs that are on.
+        type: int
+        default: 1
+      maxvcpus:
+        description: vCPUs that can be switched on while the guest runs. O(guests[].vcpus) when not given.
+        type: int
+      memory_mib:
+        description: Memory in MiB. Needed; a workload without it is for planning only.
+        type: int
+      maxmem_mib:
+        description: Memory in MiB that the guest can grow to while it runs. O(guests[].memory_mib) when not given.
+        type: int
+      cpus:
+        description: CPUs of the host that the guest may use, as V(0-3,^1) or V(nodes:0).
+        type: str
+      cpu_weight:
+        description: Share of CPU time against other guests.
+        type: int
+        default: 256
+      cap_percent:
+        description: Most CPU time, 100 for one CPU; 0 for no cap.
+        type: int
+        default: 0
+      cpu_pool:
+        description: CPU pool of the guest.
+        type: str
+      disks:
+        description: Disks, each a volume by O(guests[].disks[].volume_group) or a device or file by O(guests[].disks[].path).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the disk; the volume is called after guest and disk, as C(web01-root).
+            type: str
+          size_gib:
+            description: Size of the volume in GiB, for the module that makes it.
+            type: float
+          volume_group:
+            description: Volume group of the volume.
+            type: str
+          path:
+            description: Path of a block device or image file.
+            type: str
+          format:
+            description: Format of an image file.
+            type: str
+            choices: [raw, qcow2, vhd]
+            default: raw
+          vdev:
+            description: Device name in the guest. The next of V(xvda), V(xvdb), ... when not given.
+            type: str
+          access:
+            description: Whether the guest may write.
+            type: str
+            choices: [rw, ro]
+            default: rw
+      networks:
+        description: Network cards.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          bridge:
+            description: Bridge of the host.
+            type: str
+            required: true
+          mac:
+            description: MAC address. Derived from the guest's name and the card's number when not given.
+            type: str
+          rate_mbps:
+            description: Most that the guest may send, in Mbit/s.
+            type: int
+          mtu:
+            description: MTU of the card.
+            type: int
+      boot:
+        description: What the guest boots. Without it PVH and PV guests boot by their own GRUB menu, HVM guests from their
+          first disk.
+        type: dict
+        suboptions:
+          image:
+            description: Name of an image with kernel and ramdisk under C(/var/lib/xenfold/images).
+            type: str
+          kernel:
+            description: Path of a kernel on the host.
+            type: str
+          ramdisk:
+            description: Path of a ramdisk on the host.
+            type: str
+          cmdline:
+            description: Kernel command line, with O(guests[].boot.image) or O(guests[].boot.kernel).
+            type: str
+      on_poweroff:
+        description: What happens when the guest powers off.
+        type: str
+        choices: [destroy, restart, rename-restart, preserve]
+        default: destroy
+      on_reboot:
+        description: What happens when the guest reboots.
+        type: str
+        choices: [destroy, restart, rename-restart, preserve]
+        default: restart
+      on_crash:
+        description: What happens when the guest crashes.
+        type: str
+        choices: [destroy, restart, rename-restart, preserve, coredump-destroy, coredump-restart]
+        default: restart
+      autostart:
+        description: Place in the order in which guests start with the host, 1 to 99. Not started with it when not given.
+        type: int
+      tsc_mode:
+        description: How the guest reads the time stamp counter.
+        type: str
+        choices: [default, always_emulate, native, native_paravirt]
+        default: default
+      max_grant_frames:
+        description: Grant frames, for guests with many disks and networks.
+        type: int
+      max_event_channels:
+        description: Event channels, for guests with many vCPUs and devices.
+        type: int
+      localtime:
+        description: Whether the guest's clock starts with local time.
+        type: bool
+      pvshim:
+        description: Whether a PVH guest is a PV system in Xen's shim.
+        type: bool
+      vga:
+        description: Graphics card of an HVM guest.
+        type: str
+        choices: [none, stdvga, cirrus, qxl]
+      vnc:
+        description: Whether an HVM guest's screen is served by VNC on the host's loopback address.
+        type: bool
+  config_dir:
+    description: Directory of the configurations, as C(NAME.cfg).
+    type: str
+    default: /etc/xen/guests
+  autostart_dir:
+    description: Directory of the autostart links, as C(NN-NAME).
+    type: str
+    default: /etc/xen/auto
+  autostart:
+    description: Whether guests start with the host at all; V(false) removes the links of all guests in the list.
+    type: bool
+    default: true
+  wait_seconds:
+    description: How long to wait for a started guest to run, and for guests to take up a new size.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Run the guests of this host
+  xenfold.consolidation.xl_guest:
+    guests:
+      - name: web01
+        vcpus: 2
+        maxvcpus: 4
+        memory_mib: 4096
+        maxmem_mib: 8192
+        disks:
+          - {name: root, size_gib: 20, volume_group: vg_guests}
+        networks:
+          - {bridge: xenbr0, rate_mbps: 200}
+        autostart: 50
+"""
+
+RETURN = r"""
+guests:
+  description: The guests of the list as they are afterwards, each with its state - running, paused, shutdown, crashed, dying
+    or absent.
+  returned: always
+  type: dict
+  sample: {web01: {domid: 3, state: running, memory_mib: 4096, vcpus: 2}}
+actions:
+  description: What was or would be done, in order.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{verb: start, target: guest web01, detail: ""}]
+pending:
+  description: What is wanted of a running guest and needs a new start of it, or a decision.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{guest: web01, key: maxvcpus, running: 4, wanted: 8, needs: a stop and a new start of the guest}]
+unmanaged:
+  description: Guests of the host that are not in the list.
+  returned: always
+  type: list
+  elements: str
+  sample: [old01]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import file_diff
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guests, normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, plan
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
+
+
+def guests_after(guests: list[dict[str, Any]], domains: Any) -> dict[str, Any]:
+    """State and size of each guest of the list."""
+    found = {}
+    for guest in guests:
+        domain = domains.get(guest["name"])
+        found[guest["name"]] = {
+            "domid": domain.domid, "state": domain.state, "memory_mib": domain.memory_mib, "vcpus": domain.vcpus,
+        } if domain else {"domid": None, "state": "absent", "memory_mib": None, "vcpus": None}
+    return found
+
+
+def diffs(steps: plan.Steps, texts: Any) -> list[dict[str, str]]:
+    """Configurations before and after, and one line for everything else."""
+    rest = "".join(f"{action.line()}\n" for action in steps.actions() if action.verb != "write")
+    return [file_diff(file, texts) for file in steps.files] + ([{"prepared": rest}] if rest else [])
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "guests": {"type": "list", "elements": "dict", "required": True, "options": GUEST_SPEC},
+            "config_dir": {"type": "str", "default": "/etc/xen/guests"},
+            "autostart_dir": {"type": "str", "default": "/etc/xen/auto"},
+            "autostart": {"type": "bool", "default": True},
+            "wait_seconds": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    errors = check_guests(options["guests"])
+    if errors:
+        module.fail_json(msg="; ".join(errors), errors=errors)
+    guests = plan.order([normalise(guest) for guest in options["guests"]])
+    places = plan.Places(options["config_dir"], options["autostart_dir"], options["autostart"])
+    xl = Xl(Runner(module))
+    try:
+        host = apply.read(xl, guests, places)
+        steps = plan.steps(guests, host, places)
+        if not host.xen_runs and not module.check_mode:
+            steps.obstacles.append("Xen does not run on this host; the role dom0 sets it up, and it takes a reboot")
+        if not module.check_mode:
+            steps.obstacles += steps.not_yet
+        elif host.xen_runs:
+            for line in steps.not_yet:
+                module.warn(f"{line} yet; it has to be there before the guest starts")
+        if host.xen_runs and not steps.obstacles:
+            steps.obstacles += apply.refused(xl, guests, steps, places)
+        result = outcome(steps.actions()) | {
+            "guests": guests_after(guests, host.domains),
+            "pending": [pending.data() for pending in steps.pending],
+            "unmanaged": steps.unmanaged,
+            "diff": diffs(steps, host.texts),
+        }
+        if steps.obstacles:
+            module.fail_json(msg="Nothing was changed: " + "; ".join(steps.obstacles), obstacles=steps.obstacles,
+                             **(result | {"changed": False}))
+        for pending in steps.pending:
+            module.warn(pending.line())
+        if steps.actions() and not module.check_mode:
+            apply.write(steps, places)
+            for change in steps.live:
+                xl.change(change.argv)
+            for guest in guests:
+                if guest["name"] in steps.start:
+                    apply.start(xl, guest, places.config(guest["name"]), options["wait_seconds"])
+            for line in apply.not_followed(xl, guests, steps, options["wait_seconds"]):
+                module.warn(line)
+            result["guests"] = guests_after(guests, xl.domains())
+    except (ValueError, apply.GuestError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
