@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether the workloads of any k used hosts find room on the others."""
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from .problem import Bools, Ints, Problem
+from .rules import Rule
+from .state import State
+
+LARGEST_CHECK = 20_000
+
+
+def failover_mask(problem: Problem, rules: Sequence[Rule]) -> Bools:
+    """bool[workloads, hosts]: where a workload may restart: active hosts that offer what it requires, fences and bans kept."""
+    allowed = np.zeros((len(problem.workloads), len(problem.hosts)), dtype=bool)
+    for row, workload in enumerate(problem.workloads):
+        for column, host in enumerate(problem.hosts):
+            wide_enough = host.vcpus is None or workload.vcpus <= host.vcpus
+            allowed[row, column] = host.state == "active" and wide_enough and workload.requires <= host.features
+    for rule in rules:
+        if rule.spec.hard and rule.spec.kind in ("fence", "ban"):
+            mask = rule.static()
+            assert mask is not None
+            allowed[rule.members] &= mask
+    return allowed
+
+
+def weak_hosts(problem: Problem, rules: Sequence[Rule], host_of: Ints) -> tuple[int, ...] | None:
+    """The first set of policy.failover used hosts whose workloads find no room elsewhere, or None.
+
+    Room: capacity x overcommit without headroom, in every slot, nothing else moving, hard anti_affinity of scope host
+    kept. Best fit, largest first, in two orders: a set that only a cleverer packing could save counts as weak. Sets
+    are checked one by one; more than 20,000 of them are refused (the answer is then the empty tuple).
+    """
+    k = problem.policy.failover
+    used = sorted(set(host_of[host_of >= 0].tolist()))
+    if not k or not used:
+        return None
+    k = min(k, len(used))
+    apart = [rule for rule in rules if rule.spec.hard and rule.spec.kind == "anti_affinity" and rule.spec.scope == "host"]
+    base = State(problem, apart, failover_mask(problem, rules), usable=problem.capacity)
+    for workload in np.nonzero(host_of >= 0)[0].tolist():
+        base.place((workload,), int(host_of[workload]))
+    for sets, failed in enumerate(itertools.combinations(used, k)):
+        if sets >= LARGEST_CHECK:
+            return ()
+        if not _survives(base, host_of, failed):
+            return failed
+    return None
+
+
+def _survives(base: State, host_of: Ints, failed: tuple[int, ...]) -> bool:
+    problem = base.problem
+    lost = np.nonzero(np.isin(host_of, failed))[0]
+    shares = problem.demand[lost].max(axis=2) / np.maximum(problem.capacity.max(axis=0), 1)
+    for sizes in (shares.max(axis=1), shares.sum(axis=1)):
+        state = base.copy()
+        for workload in lost.tolist():
+            state.remove((workload,))
+        if all(_restart(state, int(lost[position]), failed) for position in np.lexsort((lost, -sizes)).tolist()):
+            return True
+    return False
+
+
+def _restart(state: State, workload: int, failed: tuple[int, ...]) -> bool:
+    """Place a workload where least room stays; False when it fits nowhere."""
+    options = state.options((workload,))
+    options[list(failed)] = False
+    hosts = np.nonzero(options)[0]
+    if not len(hosts):
+        return False
+    rest = (state.free[hosts] - state.problem.demand[workload]).min(axis=2) / np.maximum(state.problem.capacity.max(axis=0), 1)
+    state.place((workload,), int(hosts[np.lexsort((hosts, rest.sum(axis=1)))[0]]))
+    return True
