@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,3 +65,20 @@ def file_diff(file: WantedFile, actual: Mapping[str, str | None]) -> dict[str, s
         "after_header": file.path,
         "after": file.content,
     }
+
+
+def with_block(text: str, owner: str, lines: Sequence[str]) -> str:
+    """A file of somebody else's with a block of our own at its end; everything outside the block stays.
+
+    owner: what stands in the marks around the block; an earlier block of that owner is replaced.
+    """
+    begin, end = f"# BEGIN {owner}", f"# END {owner}"
+    kept, inside = [], False
+    for line in text.splitlines():
+        if line in (begin, end):
+            inside = line == begin
+        elif not inside:
+            kept.append(line)
+    while kept and not kept[-1].strip():
+        kept.pop()
+    return "\n".join([*kept, *([""] if kept else []), begin, *lines, end]) + "\n"

@@ -130,7 +130,7 @@ def main() -> None:
         module.fail_json(msg="Nothing was changed. " + ". ".join(plan.errors), errors=plan.errors)
 
     texts = read_texts([lvm.FILTER_FILE])
-    rules = WantedFile(lvm.FILTER_FILE, lvm.filter_text([group["name"] for group in groups]))
+    rules = WantedFile(lvm.FILTER_FILE, lvm.filter_text(texts[lvm.FILTER_FILE] or "", [group["name"] for group in groups]))
     write = bool(groups) and texts[rules.path] != rules.content
     actions = [Action("install", f"package {name}") for name in absent]
     actions += ([Action("write", f"file {rules.path}")] if write else []) + plan.actions
@@ -139,6 +139,10 @@ def main() -> None:
     if not module.check_mode:
         if absent:
             packages.install(runner, absent)
+            if write:
+                # The package has brought a file of its own, which is kept around our block.
+                text = read_texts([rules.path])[rules.path] or ""
+                rules = WantedFile(rules.path, lvm.filter_text(text, [group["name"] for group in groups]))
         if write:
             write_atomically(rules)
         for command in plan.commands:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import with_block
 
 FILTER_FILE = "/etc/lvm/lvmlocal.conf"
+OWNER = "filter of xenfold.consolidation, role storage"
 _EXTENT_BYTES = 4 * 2**20
 
 
@@ -107,15 +109,16 @@ def _plan_volume(
         result.add(Action("create", target, f"{volume['size_gib']:g} GiB"), command)
         free[group] = free.get(group, 0) - count * unit
     elif count * unit > have:
-        result.add(Action("grow", target, f"{have / 2**30:g} to {volume['size_gib']:g} GiB"), ["lvextend", "-l", str(count), f"{group}/{name}"])
+        detail = f"{have / 2**30:g} to {volume['size_gib']:g} GiB"
+        result.add(Action("grow", target, detail), ["lvextend", "-l", str(count), f"{group}/{name}"])
         free[group] = free.get(group, 0) - (count * unit - have)
     elif count * unit < have:
         result.errors.append(f"volume '{name}': size_gib: {volume['size_gib']:g} is less than the {have / 2**30:g} GiB it has; a volume"
                              " is never shrunk")
 
 
-def filter_text(groups: Sequence[str]) -> str:
-    """lvmlocal.conf that keeps dom0 out of the guests' volumes: it must never activate what lies inside a guest's disk.
+def filter_text(text: str, groups: Sequence[str]) -> str:
+    """lvmlocal.conf with a block that keeps dom0 out of the guests' volumes: it must never activate what lies inside a guest's disk.
 
     No pattern accepts: a device is rejected when every name of it that matches a pattern matches one that rejects (lvm.conf(5)).
     """
@@ -124,7 +127,4 @@ def filter_text(groups: Sequence[str]) -> str:
         escaped = name.replace("+", "[+]").replace(".", "[.]")
         mapped = escaped.replace("-", "--")
         patterns += [f'"r|^/dev/{escaped}/.*|"', f'"r|^/dev/mapper/{mapped}-[^-].*|"']
-    return (
-        "# Managed by Ansible: xenfold.consolidation, role storage. Changes made here are overwritten.\n"
-        f"devices {{\n    global_filter = [ {', '.join(patterns)} ]\n}}\n"
-    )
+    return with_block(text, OWNER, ["devices {", f"    global_filter = [ {', '.join(patterns)} ]", "}"])

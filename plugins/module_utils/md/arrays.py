@@ -11,12 +11,12 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import with_block
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS
 
 CONFIGURATION = "/etc/mdadm/mdadm.conf"
 _SPACE = uuid.UUID("b3a1a7a2-6f0e-5c57-9d6f-2c9a4c1f7d55")
-_BEGIN = "# BEGIN arrays of xenfold.consolidation, role storage"
-_END = "# END arrays of xenfold.consolidation, role storage"
+OWNER = "arrays of xenfold.consolidation, role storage"
 
 
 def array_uuid(host: str, name: str) -> str:
@@ -74,7 +74,8 @@ def plan(
 
 
 def _members(array: Mapping[str, Any], disks: Mapping[str, Disk | None]) -> tuple[list[str], list[Disk]]:
-    errors, found = [], []
+    errors: list[str] = []
+    found: list[Disk] = []
     for member in array["members"]:
         disk = disks.get(member["id"])
         if disk is None:
@@ -84,7 +85,8 @@ def _members(array: Mapping[str, Any], disks: Mapping[str, Disk | None]) -> tupl
             errors.append(f"disk {member['id']} has the serial {disk.serial or 'none'}; the inventory says {member['serial']}")
         size = member.get("size_gib")
         if size and disk.size_bytes < size * 2**30 * 0.93:
-            errors.append(f"disk {member['id']} (serial {member['serial']}) has {disk.size_bytes / 2**30:.2f} GiB; the inventory says {size:g}")
+            has = f"{disk.size_bytes / 2**30:.2f} GiB"
+            errors.append(f"disk {member['id']} (serial {member['serial']}) has {has}; the inventory says {size:g}")
         found.append(disk)
     return errors, found
 
@@ -108,7 +110,8 @@ def _decide(
         return [f"only a part of its disks belongs to it, and it is not touched: {', '.join(strange)}"], None
     if wanted in running:
         return [f"it runs as {running[wanted]} on other disks than the inventory names"], None
-    errors, cleaning = [], []
+    errors: list[str] = []
+    cleaning: list[tuple[str, ...]] = []
     for disk in disks:
         if not disk.uses:
             continue
@@ -122,20 +125,20 @@ def _decide(
     if errors:
         return errors, None
     level, chunk = array["level"], array.get("chunk_kib") or 512
-    command = ["mdadm", "--create", f"/dev/md/{array['name']}", f"--level={level}", f"--raid-devices={len(disks)}", "--metadata=1.2",
+    create = ["mdadm", "--create", f"/dev/md/{array['name']}", f"--level={level}", f"--raid-devices={len(disks)}", "--metadata=1.2",
                f"--name={array['name']}", f"--uuid={wanted}"]
     if level != 1:
-        command.append(f"--chunk={chunk}")
+        create.append(f"--chunk={chunk}")
     if level == 10:
-        command.append("--layout=n2")
+        create.append("--layout=n2")
     if LEVELS[level][1]:
-        command.append("--bitmap=internal")
+        create.append("--bitmap=internal")
     # --run answers mdadm's questions (a level 1 array cannot be booted from, and the like). It is given only here, after every
     # member has passed the empty test or has its own consent in this very run.
-    command += ["--run", *(disk.path for disk in disks)]
+    create += ["--run", *(disk.path for disk in disks)]
     wiped = ", ".join(disk.serial for disk in disks if disk.uses)
     detail = f"level {level} on " + ", ".join(disk.serial for disk in disks) + (f", wiping {wiped} by consent" if wiped else "")
-    return [], Step(Action("create", target, detail), (*cleaning, tuple(command)))
+    return [], Step(Action("create", target, detail), (*cleaning, tuple(create)))
 
 
 def _wipe_commands(disk: Disk) -> list[tuple[str, ...]]:
@@ -154,15 +157,9 @@ def configuration(text: str, uuids: Mapping[str, str]) -> str:
 
     By UUID, so that an array never comes up as md127. A line elsewhere that names one of them is dropped: it would be a second.
     """
-    kept, inside = [], False
-    for line in text.splitlines():
-        if line == _BEGIN:
-            inside = True
-        elif line == _END:
-            inside = False
-        elif not inside and not (line.startswith("ARRAY ") and any(value in line for value in uuids.values())):
-            kept.append(line)
-    while kept and not kept[-1].strip():
-        kept.pop()
-    block = [f"ARRAY /dev/md/{name} metadata=1.2 UUID={value}" for name, value in sorted(uuids.items())]
-    return "\n".join([*kept, *([""] if kept else []), _BEGIN, *block, _END]) + "\n"
+    def double(line: str) -> bool:
+        return line.startswith("ARRAY ") and any(value in line for value in uuids.values())
+
+    others = "\n".join(line for line in text.splitlines() if not double(line))
+    lines = [f"ARRAY /dev/md/{name} metadata=1.2 UUID={value}" for name, value in sorted(uuids.items())]
+    return with_block(others, OWNER, lines)
