@@ -18,6 +18,7 @@ GUARD = "xenfold.consolidation.network_guard"
 # After the guard has acted: networkd or ifupdown starts anew and addresses settle.
 RESTORE_SECONDS = 120
 CONNECT_SECONDS = 20
+APPLY_SECONDS = 5
 UNCONFIRMED = "An earlier change of the network was not confirmed"
 CONSOLE = "look at the host's console; the old files are in /var/lib/xenfold/network/saved"
 display = Display()
@@ -56,12 +57,17 @@ class ActionModule(ActionBase):
         if result.get("failed") or not result.get("changed") or self._task.check_mode:
             return result | ({"changed": True} if settled else {})
         deadline = time.monotonic() + confirm_seconds
-        verdict = self._ask("confirmed", deadline, task_vars)
-        if lost and verdict.get("reached") and not verdict.get("actions"):
+        # A connection opened before the change proves nothing and may hang when the network beneath it goes.
+        time.sleep(APPLY_SECONDS)
+        verdict = self._ask("checked", deadline, task_vars)
+        if lost and verdict.get("reached") and verdict.get("step") not in ("armed", "restoring", "restored"):
             # Nothing was armed: the connection broke before the change.
             raise lost
-        if verdict.get("step") == "confirmed":
-            return result | {"confirmed": True}
+        if verdict.get("step") == "armed" and not verdict.get("unmet"):
+            # The host has said that the change is made; only a connection opened after that confirms it.
+            verdict = self._ask("confirmed", deadline, task_vars)
+            if verdict.get("step") == "confirmed":
+                return result | {"confirmed": True}
         return result | self._take_back(arguments, verdict, deadline, task_vars)
 
     def _settle(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> None:
@@ -84,30 +90,28 @@ class ActionModule(ActionBase):
                 "unmet": verdict.get("unmet", [])}
 
     def _why(self, verdict: dict[str, Any]) -> str:
-        if verdict.get("unmet"):
+        if verdict.get("unmet") and verdict.get("reached"):
             return "; ".join(verdict["unmet"])
         if verdict.get("reached"):
             return str(verdict.get("msg") or f"the guard is at '{verdict.get('step')}'")
         return f"the host could not be reached over a new connection ({verdict.get('msg', 'no time was left')})"
 
     def _ask(self, state: str, deadline: float, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Ask for `state` of the guard over new connections until it is final or the time is over; the last answer."""
+        """Ask for `state` of the guard, each time over a new connection, until the answer is final or the time is over."""
         answer: dict[str, Any] = {}
-        final = ("confirmed", "restored", None) if state == "confirmed" else ("restored", "confirmed", None)
         while True:
-            # Everything is asked over a connection that did not exist before the change: an old one proves nothing.
             self._connection.reset()
-            left = deadline - time.monotonic()
-            # The last seconds belong to the decision to go back, which has to arrive before the timer.
-            wait_seconds = max(1, int(min(left - 5, 30 if state == "restored" else left)))
+            wait_seconds = max(1, int(min(deadline - time.monotonic(), 30)))
             try:
                 got = self._execute_module(GUARD, {"state": state, "wait_seconds": wait_seconds}, task_vars=task_vars)
                 answer = {**got, "reached": True}
-                if "step" in got and (got["step"] in final or state == "confirmed"):
+                waiting = got.get("step") in ("armed", "restoring") and (state == "restored" or bool(got.get("unmet")))
+                if "step" in got and not waiting:
                     return answer
             except AnsibleConnectionFailure as failure:
-                answer = {"reached": False, "msg": str(failure.message).strip()}
-            if time.monotonic() >= deadline:
+                answer = {**answer, "reached": False, "msg": str(failure.message).strip()}
+            # The last seconds belong to the decision to go back, which has to arrive before the guard acts by itself.
+            if time.monotonic() >= deadline - (0 if state == "restored" else 7):
                 return answer
             time.sleep(2)
 

@@ -15,10 +15,12 @@ extends_documentation_fragment: xenfold.consolidation.attributes
 options:
   state:
     description:
-      - V(confirmed) waits until the new network holds, as was recorded when the guard was armed, and then disarms it.
+      - V(checked) waits until the change is made and the new network holds, as was recorded when the guard was armed.
+      - V(confirmed) keeps the new network and disarms the guard. Whoever asks for it over a connection that was opened after
+        the change has proven that the host can be reached.
       - V(restored) lets the guard act at once and waits until the old network is back.
     type: str
-    choices: [confirmed, restored]
+    choices: [checked, confirmed, restored]
     required: true
   wait_seconds:
     description: How long to wait for it.
@@ -39,7 +41,7 @@ step:
   type: str
 unmet:
   description: What of the new network does not hold.
-  returned: with state=confirmed, while the guard is armed
+  returned: with state=checked, while the guard is armed
   type: list
   elements: str
 """
@@ -65,41 +67,45 @@ def unmet(host: Host, record: dict[str, Any]) -> list[str]:
     return lines + (host.networkd_says([item["name"] for _kind, item in network.devices()]) if lines else [])
 
 
+def wait_until_met(host: Host, wait_seconds: int) -> list[str]:
+    """What is still unmet after at most `wait_seconds`, or when the guard is about to act by itself."""
+    record = host.recorded()
+    deadline = min(time.monotonic() + wait_seconds, record["armed_at"] + record["confirm_seconds"] - 5)
+    while True:
+        lines = unmet(host, record)
+        if not lines or time.monotonic() >= deadline:
+            return lines
+        time.sleep(1)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["confirmed", "restored"], "required": True},
+            "state": {"type": "str", "choices": ["checked", "confirmed", "restored"], "required": True},
             "wait_seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
     host = Host(Runner(module))
     wanted = module.params["state"]
-    open_steps = ("armed",) if wanted == "confirmed" else ("armed", "restoring")
     step = host.step()
-    verb = "confirm" if wanted == "confirmed" else "restore"
-    actions = [Action(verb, "network")] if step in open_steps else []
+    open_steps = {"checked": (), "confirmed": ("armed",), "restored": ("armed", "restoring")}[wanted]
+    actions = [Action("confirm" if wanted == "confirmed" else "restore", "network")] if step in open_steps else []
     lines: list[str] = []
-    if actions and not module.check_mode:
-        deadline = time.monotonic() + module.params["wait_seconds"]
-        record = host.recorded()
-        # Some seconds before the guard acts by itself it is too late: the verdict has to be certain.
-        if wanted == "confirmed":
-            deadline = min(deadline, record["armed_at"] + record["confirm_seconds"] - 5)
-        if wanted == "restored":
-            host.restore()
-        while step in open_steps:
-            if wanted == "confirmed":
-                lines = unmet(host, record)
-                if not lines and host.confirm():
-                    break
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(1)
-            step = host.step()
+    if wanted == "checked" and step == "armed":
+        lines = wait_until_met(host, module.params["wait_seconds"])
+        step = host.step()
+    elif actions and module.check_mode:
+        step = wanted
+    elif actions and wanted == "confirmed":
+        host.confirm()
         step = host.step()
     elif actions:
-        step = wanted
+        host.restore()
+        deadline = time.monotonic() + module.params["wait_seconds"]
+        while step in open_steps and time.monotonic() < deadline:
+            time.sleep(1)
+            step = host.step()
     module.exit_json(**outcome(actions), step=step, unmet=lines)
 
 
