@@ -11,6 +11,7 @@ import numpy as np
 from .objective import loads
 from .problem import Bools, Ints, Problem
 from .rules import Rule, occupancy_of
+from .state import static_mask
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,8 @@ class Schedule:
     A workload that is placed nowhere but has a current host goes on loading that host.
     """
 
-    def __init__(self, problem: Problem, rules: Sequence[Rule], allowed: Bools, host_of: Ints) -> None:
+    def __init__(self, problem: Problem, rules: Sequence[Rule], host_of: Ints) -> None:
         self.problem = problem
-        self.allowed = allowed
         self.target = np.where(host_of >= 0, host_of, problem.current)
         self.at = problem.current.copy()
         self.load = loads(problem, self.at)
@@ -52,6 +52,8 @@ class Schedule:
         self.occupancy = occupancy_of(self.at, len(problem.hosts))
         self.always = [rule for rule in rules if rule.spec.hard and rule.spec.always]
         self.tolerated = [rule.amount(self.occupancy) for rule in self.always]
+        # A stop on the way has to keep only the rules that hold throughout.
+        self.stops = static_mask(problem, self.always) if (self.target != self.at).any() else None
         self.moves: list[Move] = []
         self.wave = 0
         pending = [int(w) for w in np.nonzero(self.target != self.at)[0]]
@@ -135,7 +137,8 @@ class Schedule:
 
     def _parking_host(self, workload: int, room: Ints) -> int | None:
         """A third host that can take a workload for a while, one that it can reach live if there is any."""
-        fits = (room >= self.problem.demand[workload]).all(axis=(1, 2)) & self.allowed[workload]
+        assert self.stops is not None
+        fits = (room >= self.problem.demand[workload]).all(axis=(1, 2)) & self.stops[workload]
         source = int(self.at[workload])
         hosts = [int(host) for host in np.nonzero(fits)[0] if host not in (source, int(self.target[workload]))]
         hosts = [host for host in hosts if self.problem.hosts[host].state == "active"

@@ -43,7 +43,7 @@ def utilisation(problem: Problem, load: Ints) -> float:
     """The largest share of usable capacity that any host uses of any resource in any slot."""
     peaks = load.max(axis=2)
     shares = np.where(peaks > 0, peaks / np.maximum(problem.usable, 1), 0.0)
-    return round(float(shares.max()), 9)
+    return round(float(shares.max(initial=0)), 9)
 
 
 def watts(problem: Problem, host_of: Ints, load: Ints) -> float:
@@ -54,7 +54,7 @@ def watts(problem: Problem, host_of: Ints, load: Ints) -> float:
     """
     used = np.bincount(host_of[host_of >= 0], minlength=len(problem.hosts)) > 0
     means = load.mean(axis=2) / np.maximum(problem.raw, 1)
-    share = means[:, problem.resources.index(CPU)] if CPU in problem.resources else means.max(axis=1)
+    share = means[:, problem.resources.index(CPU)] if CPU in problem.resources else means.max(axis=1, initial=0)
     total = 0.0
     for index in np.nonzero(used)[0].tolist():
         host = problem.hosts[index]

@@ -27,15 +27,15 @@ class Scale:
         self.items = list(items)
         self.demand = np.stack([problem.demand[list(item)].sum(axis=0) for item in items]) if items else np.zeros(
             (0, len(problem.resources), problem.slots), dtype=np.int64)
-        self.flat = self.demand.reshape(len(self.items), -1)
+        self.flat = self.demand.reshape(len(self.items), len(problem.resources) * problem.slots)
         self.edges = np.unique(np.linspace(0, problem.slots, _SCORED_SLOTS + 1).astype(np.int64))[:-1]
         self.largest = np.maximum(problem.usable.max(axis=0), 1)
         totals = problem.demand.sum(axis=0, dtype=np.int64).max(axis=1) / np.maximum(problem.usable.sum(axis=0), 1)
-        top = max(float(totals.max()), 1e-9)
+        top = max(float(totals.max(initial=0)), 1e-9)
         self.weight = np.maximum(np.rint(totals / top * 64).astype(np.int64), 1)
         units = self.units(np.maximum.reduceat(self.demand, self.edges, axis=2))
-        self.weighted = (units * self.weight[:, None]).reshape(len(self.items), -1)
-        self.square = (units * units * self.weight[:, None]).reshape(len(self.items), -1).sum(axis=1)
+        self.weighted = (units * self.weight[:, None]).reshape(len(self.items), len(problem.resources) * len(self.edges))
+        self.square = (units * units * self.weight[:, None]).sum(axis=(1, 2))
         self.size = self.weighted.sum(axis=1)
 
     def units(self, values: Ints) -> Ints:
@@ -45,7 +45,7 @@ class Scale:
     def left(self, free: Ints) -> Ints:
         """What is free (lowest in each joined slot), in units, flat in the last axis."""
         joined = self.units(np.maximum(np.minimum.reduceat(free, self.edges, axis=-1), 0))
-        return np.asarray(joined.reshape(*joined.shape[:-2], -1))
+        return np.asarray(joined.reshape(*joined.shape[:-2], joined.shape[-2] * joined.shape[-1]))
 
     def order(self) -> list[int]:
         """Positions of items, largest first."""
@@ -55,7 +55,7 @@ class Scale:
 def fill_hosts(state: State, scale: Scale, todo: Sequence[int], hosts: Sequence[int], variant: str) -> list[int]:
     """Fill hosts one after another; todo: positions of items in `scale`. Returns the positions left over."""
     left = np.array(sorted(todo), dtype=np.int64)
-    allowed = np.array([state.allowed[list(item)].all(axis=0) for item in scale.items]).reshape(len(scale.items), -1)
+    allowed = np.array([state.allowed[list(item)].all(axis=0) for item in scale.items]).reshape(len(scale.items), len(state.problem.hosts))
     simple = np.array([len(item) == 1 and not state.rules_of[item[0]] for item in scale.items], dtype=bool)
     for host in hosts:
         open_here = left[allowed[left, host]] if len(left) else left

@@ -1,0 +1,149 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Why something cannot be placed, and which few rules and demands cannot hold together."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .packing import VARIANTS, Scale, best_fit, eject, fill_hosts
+from .problem import Bools, Ints, Problem, plain
+from .rules import Rule
+from .state import State, group, static_mask
+
+_TRIALS = 300
+_EJECTIONS = 40
+T = TypeVar("T")
+
+
+def unplaced_reasons(problem: Problem, rules: Sequence[Rule], allowed: Bools, host_of: Ints,
+                     stuck: Sequence[int]) -> list[dict[str, Any]]:
+    """Per unplaced workload and host the first obstacle: a state, a feature, a limit, a rule, or the resource that is shortest."""
+    state = State(problem, rules, allowed)
+    for workload in np.nonzero(host_of >= 0)[0].tolist():
+        state.place((workload,), int(host_of[workload]))
+    result = []
+    for workload in np.nonzero(host_of < 0)[0].tolist():
+        entries = []
+        for host in range(len(problem.hosts)):
+            entry = _obstacle(problem, rules, state, workload, host) or (
+                {"moves": "no order of moves leads there"} if workload in stuck else {"policy": "max_moves"})
+            entries.append({"host": problem.hosts[host].name, **entry})
+        result.append({"workload": problem.workloads[workload].name, "reasons": entries})
+    return result
+
+
+def _obstacle(problem: Problem, rules: Sequence[Rule], state: State, workload: int, host: int) -> dict[str, Any] | None:
+    item, place = problem.workloads[workload], problem.hosts[host]
+    home = item.current == host
+    if place.state == "drain" or (place.state == "closed" and not home):
+        return {"state": place.state}
+    if not item.movable and not home:
+        return {"movable": False}
+    if not item.requires <= place.features:
+        return {"requires": sorted(item.requires - place.features)}
+    if place.vcpus is not None and item.vcpus > place.vcpus:
+        return {"limit": "vcpus", "short_by": item.vcpus - place.vcpus}
+    for rule in rules:
+        mask = rule.static() if rule.spec.hard and workload in rule.spec.workloads else None
+        if mask is not None and not mask[rule.spec.workloads.index(workload), host]:
+            return {"rule": rule.spec.kind, "explanation": rule.explain()}
+    short = (problem.demand[workload] - state.free[host]).max(axis=1)
+    if (short > 0).any():
+        worst = int(np.argmax(short / np.maximum(problem.usable[host], 1)))
+        return {"resource": problem.resources[worst], "short_by": plain(int(short[worst]))}
+    for rule in state.rules_of[workload]:
+        if not rule.mask(workload, state.host_of, state.count)[host]:
+            return {"rule": rule.spec.kind, "explanation": rule.explain()}
+    if not state.allowed[workload, host]:
+        return {"rule": "affinity", "explanation": "an affinity with during: always holds it where it is"}
+    return None
+
+
+def find_conflict(problem: Problem, rules: Sequence[Rule], allowed: Bools, host_of: Ints, stuck: Sequence[int],
+                  weak: tuple[int, ...] | None) -> list[dict[str, Any]]:
+    """Rules and demands that cannot hold together, none of which can be left out, as far as the search can tell.
+
+    Entries: {rule, explanation, ...}, {workload, demand}, {policy, value, ...} or {moves}.
+    """
+    missing = [int(w) for w in np.nonzero(host_of < 0)[0]]
+    if not missing:
+        names = [problem.hosts[host].name for host in weak or ()]
+        return [{"policy": "failover", "value": problem.policy.failover, "hosts": names}]
+    if stuck:
+        return [{"moves": [problem.workloads[w].name for w in stuck], "explanation": "no order of moves keeps within capacity"}]
+    alone = [w for w in missing if not allowed[w].any()]
+    hard = [rule for rule in rules if rule.spec.hard]
+    if alone:
+        def impossible(kept: list[Rule]) -> bool:
+            return not static_mask(problem, kept)[alone[0]].any()
+        return _written(problem, _shrink([rule for rule in hard if alone[0] in rule.spec.workloads], impossible), alone[:1])
+    everyone = list(range(len(problem.workloads)))
+    if _fits(problem, hard, everyone):
+        if problem.policy.max_moves is not None:
+            return [{"policy": "max_moves", "value": problem.policy.max_moves}]
+        return _written(problem, hard, missing)
+    kept_rules = _shrink(hard, lambda kept: not _fits(problem, kept, everyone))
+    # The last to be dropped are the first of the list: what could not be placed, then the large ones.
+    sizes = (problem.demand.max(axis=2) / np.maximum(problem.usable.max(axis=0), 1)).max(axis=1)
+    order = sorted(everyone, key=lambda w: (w not in missing, -float(sizes[w]), w))
+    kept = _shrink(order, lambda some: not _fits(problem, kept_rules, some))
+    return _written(problem, kept_rules, kept)
+
+
+def _shrink(elements: list[T], still_fails: Callable[[list[T]], bool]) -> list[T]:
+    """A smallest part of the elements with which it still fails: drop ever smaller pieces from the end (delta debugging)."""
+    kept, trials = list(elements), 0
+    piece = max(len(kept) // 2, 1)
+    while kept:
+        end = len(kept)
+        while end > 0 and trials < _TRIALS:
+            start = max(end - piece, 0)
+            trial = kept[:start] + kept[end:]
+            trials += 1
+            if still_fails(trial):
+                kept = trial
+            end = start
+        if piece == 1 or trials >= _TRIALS:
+            break
+        piece = max(piece // 2, 1)
+    return kept
+
+
+def _fits(problem: Problem, rules: Sequence[Rule], workloads: Sequence[int]) -> bool:
+    """Whether the greedy packing places these workloads under these rules, whatever moves that takes."""
+    if not workloads:
+        return True
+    allowed = static_mask(problem, rules)
+    chosen = set(workloads)
+    items = [tuple(m for m in item if m in chosen) for item in group(problem, rules, allowed)]
+    items = [item for item in items if item]
+    scale = Scale(problem, items)
+    rank = [int(allowed[list(item)].all(axis=0).sum()) for item in items]
+    hosts = list(range(len(problem.hosts)))
+    for variant in (None, *VARIANTS):
+        state = State(problem, rules, allowed)
+        left = sorted(scale.order(), key=lambda position: rank[position])
+        if variant is not None:
+            left = fill_hosts(state, scale, left, hosts, variant)
+        left = best_fit(state, scale, left, hosts)
+        if not left or not eject(state, scale, left, hosts, _EJECTIONS):
+            return True
+    return False
+
+
+def _written(problem: Problem, rules: Sequence[Rule], workloads: Sequence[int]) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for rule in rules:
+        written = rule.written()
+        written["workloads"] = [problem.workloads[w].name for w in rule.spec.workloads]
+        if rule.spec.hosts:
+            written["hosts"] = [problem.hosts[h].name for h in rule.spec.hosts]
+        entries.append({**written, "explanation": rule.explain()})
+    for workload in sorted(workloads):
+        peaks = problem.demand[workload].max(axis=1)
+        demand = {name: plain(int(peak)) for name, peak in zip(problem.resources, peaks, strict=True) if peak}
+        entries.append({"workload": problem.workloads[workload].name, "demand": demand})
+    return entries

@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""`place`: from a problem {hosts, workloads, rules, policy} to a plan."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .bound import hosts_bound
+from .conflict import find_conflict, unplaced_reasons
+from .estimates import estimates, reasons
+from .failover import weak_hosts
+from .improve import descend, go_home, relabel, restore
+from .moves import Schedule
+from .normalise import normalise
+from .objective import evaluate, loads
+from .packing import Item
+from .problem import Bools, Ints, Problem, plain
+from .rules import Rule, compile_rules
+from .search import Search
+from .state import group, static_mask
+
+SCHEMA = 1
+_SCHEDULED = 40
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A placement with its worth (see objective.evaluate)."""
+
+    worth: tuple[float, ...]
+    host_of: Ints
+
+    def complete(self) -> bool:
+        """Whether all are placed and all hard rules hold."""
+        return self.worth[0] == 0 and self.worth[1] == 0
+
+
+def place(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Plan a problem. Raises ProblemError with every finding when the problem is not sound; returns the plan.
+
+    The plan is plain data (dict, list, str, int, float, bool, None) and depends on nothing but the problem.
+    """
+    problem = normalise(document)
+    rules = compile_rules(problem)
+    allowed = static_mask(problem, rules)
+    items = group(problem, rules, allowed)
+    candidates = find_candidates(problem, rules, allowed, items)
+    chosen, schedule, weak = choose(problem, rules, candidates)
+    if problem.policy.failover and weak is not None and chosen.complete():
+        roomier = [c for c in spread_out(problem, rules, allowed, items) if c.complete()]
+        if roomier:
+            again = choose(problem, rules, roomier)
+            if again[2] is None:
+                chosen, schedule, weak = again
+    return _plan(problem, rules, allowed, candidates, chosen, schedule, weak)
+
+
+def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item],
+                    usable: Ints | None = None) -> list[Candidate]:
+    """All placements found, best first."""
+    found = Search(problem, rules, allowed, items, usable).run()
+    if any(not rule.spec.hard and rule.spec.weight for rule in rules):
+        strict = static_mask(problem, rules, soft=True)
+        found += Search(problem, rules, np.where(strict.any(axis=1)[:, None], strict, allowed), items, usable, soft=True).run()
+    ranked = _rank(problem, rules, found)
+    for candidate in ranked[:6]:
+        for host_of in (candidate.host_of, relabel(problem, allowed, candidate.host_of)):
+            state = restore(problem, rules, allowed, items, host_of, usable)
+            go_home(state, items)
+            found.append(descend(problem, rules, state, items).host_of.copy())
+    return _rank(problem, rules, found)
+
+
+def _rank(problem: Problem, rules: Sequence[Rule], found: Sequence[Ints]) -> list[Candidate]:
+    unique = {host_of.tobytes(): host_of for host_of in found}
+    limit = problem.policy.max_moves
+    ranked = [Candidate(evaluate(problem, rules, host_of), host_of) for host_of in unique.values()]
+    ranked = [candidate for candidate in ranked if limit is None or candidate.worth[5] <= limit]
+    return sorted(ranked, key=lambda candidate: (candidate.worth, candidate.host_of.tolist()))
+
+
+def spread_out(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item]) -> list[Candidate]:
+    """Placements that leave room on every host for what k others may lose, tightest first."""
+    k, hosts = problem.policy.failover, len(problem.hosts)
+    found: list[Ints] = []
+    for used in range(k + 1, hosts + 1):
+        room = np.minimum(problem.usable, problem.capacity * (used - k) // used)
+        found += [c.host_of for c in find_candidates(problem, rules, allowed, items, room)[:3] if c.worth[0] == 0]
+    return _rank(problem, rules, found)
+
+
+def choose(problem: Problem, rules: Sequence[Rule], candidates: Sequence[Candidate],
+           ) -> tuple[Candidate, Schedule, tuple[int, ...] | None]:
+    """The best candidate that survives failures and whose moves have an order; else the best one with what is wrong.
+
+    weak: the hosts whose failure it does not survive, or None.
+    """
+    first: tuple[Candidate, Schedule, tuple[int, ...] | None] | None = None
+    for candidate in candidates[:_SCHEDULED]:
+        weak = weak_hosts(problem, rules, candidate.host_of)
+        if weak is not None and first is not None:
+            continue
+        schedule = Schedule(problem, rules, candidate.host_of)
+        first = first or (candidate, schedule, weak)
+        if weak is None and not schedule.stuck:
+            if candidate.worth[:2] == first[0].worth[:2] or first[1].stuck or first[2] is not None:
+                return candidate, schedule, weak
+            break
+    if first is None:
+        raise AssertionError("the search found no placement at all, not even an empty one")
+    return first
+
+
+def _plan(problem: Problem, rules: Sequence[Rule], allowed: Bools, candidates: Sequence[Candidate], chosen: Candidate,
+          schedule: Schedule, weak: tuple[int, ...] | None) -> dict[str, Any]:
+    host_of = chosen.host_of.copy()
+    host_of[list(schedule.stuck)] = -1
+    bound = hosts_bound(problem, allowed)
+    worth = evaluate(problem, rules, host_of)
+    good = worth[0] == 0 and worth[1] == 0 and weak is None
+    moved = sorted({move.workload for move in schedule.moves if move.source >= 0})
+    names = [host.name for host in problem.hosts]
+    before = problem.current[problem.current >= 0]
+    plan: dict[str, Any] = {
+        "schema": SCHEMA,
+        "status": _status(problem, good, int(worth[6]), bound, bool(schedule.moves)),
+        "inputs_sha256": problem.sha256,
+        "summary": {
+            "workloads": len(problem.workloads), "hosts_before": len(set(before.tolist())) if len(before) else None,
+            "hosts_used": int(worth[6]), "hosts_bound": bound, "moves": int(worth[5]),
+            "moved_mib": _moved_mib(problem, moved), "unplaced": int(worth[0]),
+        },
+        "placement": {w.name: names[host_of[i]] for i, w in enumerate(problem.workloads) if host_of[i] >= 0},
+        "hosts": _hosts(problem, host_of),
+        "moves": _moves(problem, rules, host_of, schedule),
+        "unplaced": unplaced_reasons(problem, rules, allowed, host_of, schedule.stuck),
+        "conflict": [] if good else find_conflict(problem, rules, allowed, host_of, schedule.stuck, weak),
+    }
+    if problem.policy.tradeoff or problem.policy.effort == "thorough":
+        plan["tradeoff"] = tradeoff(candidates)
+    return plan
+
+
+def _status(problem: Problem, good: bool, used: int, bound: int, moves: bool) -> str:
+    if not good:
+        return "infeasible"
+    if not moves:
+        return "nothing_to_do"
+    return "optimal" if problem.policy.objective == "hosts" and used == bound else "feasible"
+
+
+def tradeoff(candidates: Sequence[Candidate]) -> list[dict[str, int]]:
+    """Fewest moves found for each number of hosts, most hosts first; only points that no other beats."""
+    fewest: dict[int, int] = {}
+    for candidate in candidates:
+        if candidate.complete():
+            hosts, moves = int(candidate.worth[6]), int(candidate.worth[5])
+            fewest[hosts] = min(moves, fewest.get(hosts, moves))
+    return [{"hosts": hosts, "moves": fewest[hosts]} for hosts in sorted(fewest, reverse=True)
+            if not any(other < hosts and fewest[other] <= fewest[hosts] for other in fewest)]
+
+
+def _moved_mib(problem: Problem, moved: Sequence[int]) -> int | float:
+    if "memory_mib" not in problem.resources:
+        return 0
+    peaks = problem.demand[list(moved), problem.resources.index("memory_mib")].max(axis=1)
+    return plain(int(peaks.sum()))
+
+
+def _hosts(problem: Problem, host_of: Ints) -> dict[str, Any]:
+    load = loads(problem, host_of)
+    peak = load.argmax(axis=2)
+    result = {}
+    for index, host in enumerate(problem.hosts):
+        result[host.name] = {
+            "workloads": [problem.workloads[int(w)].name for w in np.nonzero(host_of == index)[0]],
+            "used": {name: plain(int(load[index, r].max())) for r, name in enumerate(problem.resources)},
+            "usable": {name: plain(int(problem.usable[index, r])) for r, name in enumerate(problem.resources)},
+            "peak_slot": {name: int(peak[index, r]) for r, name in enumerate(problem.resources)},
+        }
+    return result
+
+
+def _moves(problem: Problem, rules: Sequence[Rule], host_of: Ints, schedule: Schedule) -> list[dict[str, Any]]:
+    told = reasons(problem, rules, host_of, schedule.moves)
+    times = estimates(problem, schedule.moves)
+    result = []
+    for step, (move, reason, (seconds, downtime)) in enumerate(zip(schedule.moves, told, times, strict=True), 1):
+        entry: dict[str, Any] = {
+            "step": step, "wave": move.wave, "workload": problem.workloads[move.workload].name,
+            "from": problem.hosts[move.source].name if move.source >= 0 else None, "to": problem.hosts[move.target].name,
+            "method": move.method, "seconds": seconds, "downtime_seconds": downtime, "reason": reason,
+        }
+        if move.parking:
+            entry["parking"] = True
+        result.append(entry)
+    return result
