@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import ESTATE_VARIABLES, read_estate
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Read, check and return the estate, or fail with everything that is wrong with it."""
+        """Read, check and return the estate, or everything that is wrong with it."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         _, arguments = self.validate_argument_spec({"group": {"type": "str", "default": "xen_hosts"}})
@@ -37,7 +37,8 @@ class ActionModule(ActionBase):
         variables = self._variables(unreadable, task_vars)
         findings, estate = (unreadable, {}) if unreadable else read_estate(hosts, variables, arguments["group"])
         if findings:
-            raise AnsibleActionFail(findings.report(lambda path: _place({"hosts": hosts, "estate": variables}, path)))
+            document = {"hosts": hosts, "estate": variables}
+            return {"failed": True, "msg": findings.report(lambda path, at_key: _place(document, path, at_key))}
         # Through JSON and back: plain values, without the tags that ansible-core puts on them.
         return {"changed": False, "estate": json.loads(json.dumps({"name": _name(task_vars), **estate}))}
 
@@ -71,12 +72,15 @@ def _name(task_vars: Mapping[str, Any]) -> str:
     return os.path.basename(os.path.normpath(folder)) if folder else "estate"
 
 
-def _place(document: Any, path: Path) -> tuple[str, int] | None:
-    """File and line of the deepest step of a path that ansible-core knows the origin of."""
+def _place(document: Any, path: Path, at_key: bool) -> tuple[str, int] | None:
+    """File and line of the deepest step of a path that ansible-core knows the origin of.
+
+    at_key: the last step is asked for as a key; where its value comes from (a template, say) does not matter.
+    """
     if Origin is None:
         return None
     value, found = document, None
-    for step in path:
+    for depth, step in enumerate(path, 1):
         if isinstance(value, Mapping):
             found = next((Origin.get_tag(key) for key in value if key == step and Origin.get_tag(key)), found)
             if step not in value:
@@ -84,7 +88,8 @@ def _place(document: Any, path: Path) -> tuple[str, int] | None:
         elif not (isinstance(value, list) and isinstance(step, int) and step < len(value)):
             break
         value = value[step]
-        found = Origin.get_tag(value) or found
+        if depth < len(path) or not at_key:
+            found = Origin.get_tag(value) or found
     if found is None:
         return None
     if not found.path:

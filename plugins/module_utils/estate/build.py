@@ -34,13 +34,16 @@ def read_estate(
     findings = Findings()
     if not hosts:
         findings.note(("estate",), f"group '{group}': hosts: value [], allowed at least one host in the inventory")
+        return findings, {}
     for name in sorted(hosts):
         _check_names_of_variables(findings, ("hosts", name), hosts[name])
     _check_names_of_variables(findings, ("estate",), variables)
     usable = {name: hosts[name] for name in sorted(hosts) if host_checks.check_host(findings, name, hosts[name])}
     macs = host_checks.check_between_hosts(findings, usable)
     features = {name: host_checks.offered(host) for name, host in usable.items()}
-    workloads = _list(findings, variables, "estate_workloads", required=True)
+    workloads = _list(findings, variables, "estate_workloads", "a list of workloads in group_vars/all")
+    if not isinstance(variables.get("estate_workloads"), list):
+        return findings, {}
     sound = {
         index: workload_checks.complete(workload) for index, workload in enumerate(workloads)
         if workload_checks.check_workload(findings, (*workload_checks.ROOT, index), workload, index + 1)
@@ -61,14 +64,14 @@ def read_estate(
     return findings, _build(usable, capacities, features, list(sound.values()), rules, policy or {})
 
 
-def _list(findings: Findings, variables: Mapping[str, Any], name: str, required: bool = False) -> Sequence[Any]:
+def _list(findings: Findings, variables: Mapping[str, Any], name: str, needed: str = "") -> Sequence[Any]:
     value = variables.get(name)
     if isinstance(value, list):
         return value
     if value is not None:
         findings.note(("estate", name), f"{name}: value {shown(value)}, allowed a list")
-    elif required:
-        findings.note(("estate", name), f"{name}: missing, allowed a list of workloads in group_vars/all")
+    elif needed:
+        findings.note(("estate", name), f"{name}: missing, allowed {needed}")
     return []
 
 
@@ -87,10 +90,10 @@ def _check_resources(
         for resource in demand_of(workload):
             wanted.setdefault(resource, index)
     for name, capacity in capacities.items():
-        for resource, (variable, problem) in sorted(capacity.unknown.items()):
+        for resource, (steps, problem) in sorted(capacity.unknown.items()):
             if resource in wanted:
-                instead = f"a number when workloads demand {resource} (or estate_host.capacity.{resource})"
-                findings.note(("hosts", name, variable), f"{problem}, allowed {instead}")
+                why = f"where workloads demand {resource}, or estate_host.capacity.{resource}"
+                findings.note(("hosts", name, *steps), f"{problem} {why}")
     there = {resource for capacity in capacities.values() for resource in (*capacity.values, *capacity.unknown)}
     for resource, index in sorted(wanted.items()):
         if resource not in there and resource != "dom0_cores":

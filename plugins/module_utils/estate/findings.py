@@ -10,8 +10,8 @@ from typing import Any
 
 Path = tuple[str | int, ...]
 """Where a value stands: ('hosts', host, variable, ...) or ('estate', variable, ...), then keys and indexes."""
-Locate = Callable[[Path], tuple[str, int] | None]
-"""Gives file and line of a path, None when nobody knows."""
+Locate = Callable[[Path, bool], tuple[str, int] | None]
+"""Gives file and line of a path (true: of the key at its end, not of its value), None when nobody knows."""
 
 LIMIT = 50
 _LONGEST_VALUE = 80
@@ -19,11 +19,16 @@ _LONGEST_VALUE = 80
 
 @dataclass(frozen=True)
 class Finding:
-    """text: `item: key: value ..., allowed ...`; host: the host whose variable it is, if any."""
+    """text: `item: key: value ..., allowed ...`; at_key: the key at the end of the path is wrong, not its value."""
 
     path: Path
     text: str
-    host: str | None = None
+    at_key: bool = False
+
+    @property
+    def host(self) -> str | None:
+        """The host whose variable it is, if any."""
+        return str(self.path[1]) if self.path[0] == "hosts" else None
 
 
 class Findings:
@@ -35,9 +40,9 @@ class Findings:
     def __bool__(self) -> bool:
         return bool(self.all)
 
-    def note(self, path: Path, text: str) -> None:
+    def note(self, path: Path, text: str, at_key: bool = False) -> None:
         """Record a complete text."""
-        self.all.append(Finding(path, text, str(path[1]) if path[0] == "hosts" else None))
+        self.all.append(Finding(path, text, at_key))
 
     def wrong(self, path: Path, item: str, key: str, value: Any, allowed: str) -> None:
         """Record a value that is not allowed."""
@@ -52,14 +57,17 @@ class Findings:
         names = sorted(known)
         near = difflib.get_close_matches(key, names, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        self.note(path, f"{item}: {key}: unknown key with value {shown(value)}, allowed {', '.join(names)}{hint}")
+        text = f"{item}: {key}: unknown key with value {shown(value)}{hint}, allowed {', '.join(names)}"
+        self.note(path, text, at_key=True)
 
     def report(self, locate: Locate) -> str:
         """All findings as text: one line each with its place, the same finding of many hosts once, at most LIMIT lines."""
         hosts_of: dict[tuple[str, int, str], list[str]] = {}
         for finding in self.all:
-            place = locate(finding.path) or ("", 0)
-            text = finding.text if place[0] else f"{variable_of(finding.path)}: {finding.text}"
+            place = locate(finding.path, finding.at_key) or ("", 0)
+            variable = variable_of(finding.path)
+            told = place[0] or finding.text.startswith(f"{variable}:")
+            text = finding.text if told else f"{variable}: {finding.text}"
             named = hosts_of.setdefault((*place, text), [])
             if finding.host is not None and finding.host not in named:
                 named.append(finding.host)

@@ -9,18 +9,25 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.shape import check_shape
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import check_network
-from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import check_storage
+from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import (
+    ARRAY_SPEC,
+    VOLUME_GROUP_SPEC,
+    check_storage,
+)
 
 HostVars = Mapping[str, Any]
 
 NETWORK_VARIABLES = {"bond": "network_bonds", "vlan": "network_vlans", "bridge": "network_bridges"}
 STORAGE_VARIABLES = {"array": "storage_arrays", "volume group": "storage_volume_groups"}
+STORAGE_SPECS = {"array": ARRAY_SPEC, "volume group": VOLUME_GROUP_SPEC}
 LISTS = {**NETWORK_VARIABLES, **STORAGE_VARIABLES}
 VARIABLES = ("estate_host", "dom0_vcpus", "dom0_memory_mib", *LISTS.values())
 """The variables of a host that the estate reads."""
 
 _TITLE = re.compile(r"(?P<kind>[a-z ]+?) (?:'(?P<name>[^']*)'|number (?P<number>\d+)): (?P<key>\w+)")
+_MEMBER = re.compile(r"members: (?P<key>id|serial) '(?P<value>[^']*)' stands twice")
 
 
 def check_host(findings: Findings, name: str, host: HostVars) -> bool:
@@ -36,10 +43,30 @@ def check_host(findings: Findings, name: str, host: HostVars) -> bool:
     else:
         _check_told(findings, (*root, "estate_host"), told)
         _check_dom0(findings, root, host, told)
-    sections = [_list(findings, root, host, variable) for variable in LISTS.values()]
-    bonds, vlans, bridges, arrays, volume_groups = sections
-    for text in [*check_network(bonds, vlans, bridges), *check_storage(arrays, volume_groups)]:
+    lists = {variable: _list(findings, root, host, variable) for variable in LISTS.values()}
+    network = [lists[variable] for variable in NETWORK_VARIABLES.values()]
+    storage = [lists[variable] for variable in STORAGE_VARIABLES.values()]
+    errors: list[str] = []
+    if None not in network:
+        errors += check_network(*(part or [] for part in network))
+    if None not in storage and _check_storage_shape(findings, root, *(part or [] for part in storage)):
+        errors += check_storage(*(part or [] for part in storage))
+    for text in errors:
         findings.note(_path_of(root, text, host), text)
+    return len(findings.all) == before
+
+
+def _check_storage_shape(findings: Findings, root: Path, arrays: Sequence[Any], volume_groups: Sequence[Any]) -> bool:
+    before = len(findings.all)
+    for kind, items in (("array", arrays), ("volume group", volume_groups)):
+        for index, item in enumerate(items):
+            path = (*root, STORAGE_VARIABLES[kind], index)
+            name = item.get("name") if isinstance(item, Mapping) else None
+            title = f"{kind} {str(name)!r}" if name is not None else f"{kind} number {index + 1}"
+            if isinstance(item, Mapping):
+                check_shape(findings, path, title, STORAGE_SPECS[kind], item)
+            else:
+                findings.note(path, f"{title}: value {item!r}, allowed a mapping of keys and values")
     return len(findings.all) == before
 
 
@@ -71,25 +98,35 @@ def _check_dom0(findings: Findings, root: Path, host: HostVars, told: Mapping[st
                 findings.missing((*root, variable), "dom0", variable, f"{key.allowed}, of which {total} is reduced")
         elif not key.check(value):
             findings.wrong((*root, variable), "dom0", variable, value, key.allowed)
-        elif schema.is_number(whole) and value > whole:
+        elif schema.HOST[total].check(whole) and value > whole:
             findings.wrong((*root, variable), "dom0", variable, value, f"at most {whole:g}, estate_host.{total} of this host")
 
 
-def _list(findings: Findings, root: Path, host: HostVars, variable: str) -> Sequence[Any]:
+def _list(findings: Findings, root: Path, host: HostVars, variable: str) -> Sequence[Any] | None:
+    """The items of a variable; None when it is no list."""
     value = host.get(variable)
     if value is None:
         return []
     if isinstance(value, Sequence) and not isinstance(value, str):
         return value
     findings.note((*root, variable), f"{variable}: value {value!r}, allowed a list")
-    return []
+    return None
 
 
 def _path_of(root: Path, text: str, host: HostVars) -> Path:
     """Where the item stands that an error of the network's or storage's checks begins with."""
+    twice = _MEMBER.match(text)
+    if twice:
+        found = [
+            (*root, "storage_arrays", index, "members", number, twice["key"])
+            for index, array in enumerate(host["storage_arrays"]) for number, member in enumerate(array["members"])
+            if member.get(twice["key"]) == twice["value"]
+        ]
+        return found[-1]
     match = _TITLE.match(text)
     if not match or match["kind"] not in LISTS:
-        return (*root, text.split(":", 1)[0])
+        begins = text.split(":", 1)[0]
+        return (*root, {"volume groups": "storage_volume_groups"}.get(begins, begins))
     variable = LISTS[match["kind"]]
     items = host.get(variable) or []
     if match["number"]:

@@ -265,7 +265,7 @@ def lines_of(view: View, files: Sequence[str]) -> list[str]:
     shown = [resource for resource in view.resources if resource in _SHORT]
     if used:
         # At most 72 characters, or the YAML of the callback folds the lines.
-        width = max(4, *(min(20, len(host.name)) for host in used[:10]))
+        width = max(6, *(min(20, len(host.name)) for host in used[:10]))
         lines.append(f"{'% used':<{width}} {'guests':>6}" + "".join(f"{_SHORT[resource]:>7}" for resource in shown))
         for host in used[:10]:
             cells = (f"{percent(host.after[name].share) if name in host.after else '-':>7}" for name in shown)

@@ -22,10 +22,10 @@ LINK_SHARE = 0.8
 DOM0_SHARE, DOM0_BASE_CORES = 0.7, 0.1
 """dom0 saturates before its vCPUs do: it is filled to 70 %, of which 0.1 core is its own."""
 PARTITION_MARGIN_MIB, PARTITION_START_MIB = 100, 1
-"""What the role storage leaves free at the end and the beginning of each member."""
+"""Room left at the end of each member for slightly smaller replacements, and at its beginning for a partition table."""
 EXTENT_MIB = 4
 """Size of the physical extents of a volume group (the default of vgcreate(8))."""
-CHUNK_MIB = 0.5
+CHUNK_KIB = 512
 """Default chunk of mdadm(8); LVM aligns its extents to a full stripe."""
 MD_PREFIX = "/dev/md/"
 STRIPED = (0, 5, 6, 10)
@@ -34,16 +34,16 @@ STRIPED = (0, 5, 6, 10)
 @dataclass
 class HostCapacity:
     """values: capacity per resource; sources: how each came about, in words; volume_groups_gib: size of each volume group;
-    unknown: resource that could follow but does not -> (variable, what to say).
+    unknown: resource that could follow but does not -> (steps to the item that lacks something, what it lacks).
     """
 
     values: dict[str, float] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     volume_groups_gib: dict[str, float] = field(default_factory=dict)
-    unknown: dict[str, tuple[str, str]] = field(default_factory=dict)
+    unknown: dict[str, tuple[tuple[str | int, ...], str]] = field(default_factory=dict)
 
     def put(self, resource: str, value: float, source: str) -> None:
-        self.values[resource] = tidy(value)
+        self.values[resource] = at_most(value)
         self.sources[resource] = source
 
 
@@ -51,6 +51,16 @@ def tidy(value: float) -> float:
     """A number as it goes into files: whole numbers as int, others with six decimals at most."""
     rounded = round(float(value), 6)
     return int(rounded) if rounded.is_integer() else rounded
+
+
+def at_most(value: float) -> float:
+    """Like tidy, but never more than the value: for what hosts offer."""
+    return tidy(math.floor(round(value * 1e6, 3)) / 1e6)
+
+
+def at_least(value: float) -> float:
+    """Like tidy, but never less than the value: for what guests take."""
+    return tidy(math.ceil(round(value * 1e6, 3)) / 1e6)
 
 
 def data_members(level: int, members: int) -> float:
@@ -93,7 +103,8 @@ def array_iops(array: Item, read_share: float = READ_SHARE) -> float:
 def physical_volume_mib(array: Item) -> int:
     """What a volume group gets of an array: whole extents behind LVM's metadata, which is aligned to a full stripe."""
     level = int(array["level"])
-    stripe_mib = CHUNK_MIB * data_members(level, len(array["members"])) if level in STRIPED else 0
+    chunk_mib = (array.get("chunk_kib") or CHUNK_KIB) / 1024
+    stripe_mib = chunk_mib * data_members(level, len(array["members"])) if level in STRIPED else 0
     return max(0, math.floor((array_size_mib(array) - max(1.0, stripe_mib)) / EXTENT_MIB)) * EXTENT_MIB
 
 
@@ -154,41 +165,43 @@ def _processor_and_memory(result: HostCapacity, host: Mapping[str, Any], told: I
 def _disks(result: HostCapacity, arrays: Sequence[Item], volume_groups: Sequence[Item]) -> None:
     sizes_mib: dict[str, int] = {}
     iops = 0.0
-    for group in volume_groups:
+    for position, group in enumerate(volume_groups):
         size_mib = 0
         for device in group["devices"]:
             array = array_of(str(device), arrays)
             if array is None:
-                problem = f"volume group '{group['name']}': devices: value '{device}' is none of storage_arrays"
+                problem = f"volume group '{group['name']}': devices: value '{device}', allowed arrays of storage_arrays"
                 for resource in ("disk_gib", "disk_iops"):
-                    result.unknown.setdefault(resource, ("storage_volume_groups", problem))
+                    result.unknown.setdefault(resource, (("storage_volume_groups", position), problem))
                 continue
-            _note_missing(result, array, "size_gib", "disk_gib")
-            _note_missing(result, array, "iops", "disk_iops")
+            _note_missing(result, arrays, array, "size_gib", "disk_gib")
+            _note_missing(result, arrays, array, "iops", "disk_iops")
             size_mib += 0 if "disk_gib" in result.unknown else physical_volume_mib(array)
             iops += 0 if "disk_iops" in result.unknown else array_iops(array)
         sizes_mib[str(group["name"])] = size_mib
     if volume_groups and "disk_gib" not in result.unknown:
         result.put("disk_gib", sum(sizes_mib.values()) / 1024, f"volume groups {', '.join(sizes_mib)} on their arrays")
-        result.volume_groups_gib = {name: tidy(size_mib / 1024) for name, size_mib in sizes_mib.items()}
+        result.volume_groups_gib = {name: at_most(size_mib / 1024) for name, size_mib in sizes_mib.items()}
     if volume_groups and "disk_iops" not in result.unknown:
         result.put("disk_iops", math.floor(iops), f"arrays' members by level, {READ_SHARE:.0%} reads")
 
 
-def _note_missing(result: HostCapacity, array: Item, key: str, resource: str) -> None:
+def _note_missing(result: HostCapacity, arrays: Sequence[Item], array: Item, key: str, resource: str) -> None:
     """Remember the first member that does not say what a resource follows from."""
-    for member in array["members"]:
+    for number, member in enumerate(array["members"]):
         if member.get(key) is None:
-            label = member.get("id") or member.get("serial")
-            result.unknown.setdefault(resource, (
-                "storage_arrays", f"array '{array['name']}': members: {key}: member {label!r} has none"))
+            steps = ("storage_arrays", arrays.index(array), "members", number)
+            text = f"array '{array['name']}': members[{number}].{key}: missing, allowed a number"
+            result.unknown.setdefault(resource, (steps, text))
 
 
 def _network(result: HostCapacity, host: Mapping[str, Any]) -> None:
     bonds = carrying_bonds(*_networks(host))
     for bond in bonds:
         if bond.get("link_mbps") is None:
-            result.unknown.setdefault("network_mbps", ("network_bonds", f"bond '{bond['name']}': link_mbps: value None"))
+            place = ("network_bonds", _networks(host)[0].index(bond))
+            text = f"bond '{bond['name']}': link_mbps: missing, allowed a number"
+            result.unknown.setdefault("network_mbps", (place, text))
     if bonds and "network_mbps" not in result.unknown:
         names = ", ".join(str(bond["name"]) for bond in bonds)
         result.put("network_mbps", sum(bond_mbps(bond) for bond in bonds), f"bonds {names} at {LINK_SHARE:.0%} of their links")

@@ -3,10 +3,11 @@
 """What a guest asks of a host, from its definition and what was measured of it."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capacity import tidy
+from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capacity import EXTENT_MIB, at_least, tidy
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.memory import DEFAULT_GRANT_FRAMES, footprint_mib
 
 Demand = float | list[float]
@@ -34,12 +35,13 @@ def guest_memory_mib(guest: Mapping[str, Any]) -> int:
 
 
 def guest_disk_gib(guest: Mapping[str, Any]) -> dict[str, float]:
-    """GiB of each volume group that a guest's disks take."""
+    """GiB of each volume group that a guest's disks take, each rounded up to whole extents."""
     sizes: dict[str, float] = {}
     for disk in guest.get("disks") or []:
         if disk.get("volume_group") and disk.get("size_gib") is not None:
-            sizes[str(disk["volume_group"])] = sizes.get(str(disk["volume_group"]), 0.0) + float(disk["size_gib"])
-    return {name: tidy(size) for name, size in sorted(sizes.items())}
+            extents = math.ceil(round(float(disk["size_gib"]) * 1024 / EXTENT_MIB, 6))
+            sizes[str(disk["volume_group"])] = sizes.get(str(disk["volume_group"]), 0.0) + extents * EXTENT_MIB / 1024
+    return {name: at_least(size) for name, size in sorted(sizes.items())}
 
 
 def dom0_cores(disk_iops: Demand, network_mbps: Demand) -> Demand:
@@ -69,7 +71,7 @@ def demand_of(workload: Mapping[str, Any]) -> dict[str, Demand]:
         demand["memory_mib"] = guest_memory_mib(workload)
     disks = guest_disk_gib(workload)
     if disks:
-        demand["disk_gib"] = tidy(sum(disks.values()))
+        demand["disk_gib"] = at_least(sum(disks.values()))
     if "cpu_cores" not in demand and workload.get("vcpus") is not None:
         demand["cpu_cores"] = workload["vcpus"]
     demand.setdefault("dom0_cores", dom0_cores(demand.get("disk_iops", 0), demand.get("network_mbps", 0)))

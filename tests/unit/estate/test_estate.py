@@ -1,0 +1,168 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The estate without Ansible: every error as data, and what comes of an estate that is in order."""
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import read_estate
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import LIMIT
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guest
+from ansible_collections.xenfold.consolidation.plugins.module_utils.placement import schema as placement_schema
+
+FOLDER = Path(__file__).parent
+CASES = yaml.safe_load((FOLDER / "error_cases.yml").read_text())
+
+
+def estate() -> dict[str, Any]:
+    """Two hosts and two guests that are in order."""
+    return yaml.safe_load((FOLDER / "estate.yml").read_text())
+
+
+def change(document: dict[str, Any], path: str, value: Any) -> None:
+    """Set what a dotted path names; DELETE removes it, a trailing + appends."""
+    steps = [int(step) if step.isdigit() else step for step in path.rstrip("+").split(".")]
+    for step in steps[:-1]:
+        document = document[step]
+    if path.endswith("+"):
+        document[steps[-1]].append(value)
+    elif value == "DELETE":
+        del document[steps[-1]]
+    else:
+        document[steps[-1]] = value
+
+
+def errors_of(document: dict[str, Any]) -> list[str]:
+    findings, built = read_estate(document["hosts"], document["estate"])
+    assert bool(findings) != bool(built)
+    return findings.report(lambda path, at_key: None).splitlines()[1:] if findings else []
+
+
+def test_the_estate_of_these_tests_is_in_order() -> None:
+    assert errors_of(estate()) == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+def test_errors(case: dict[str, Any]) -> None:
+    document = estate()
+    for path, value in case["change"].items():
+        change(document, path, value)
+    assert errors_of(document) == case["errors"]
+
+
+def test_places_order_the_findings_and_equal_ones_of_many_hosts_are_told_once() -> None:
+    document = estate()
+    for name in ("xen01", "xen02"):
+        document["hosts"][name]["estate_host"]["pools"] = "a"
+    document["estate"]["estate_workloads"][0]["memory_mib"] = 1
+
+    def locate(path: Any, at_key: bool) -> tuple[str, int]:
+        assert at_key == (path[-1] == "pools")
+        return ("b.yml", 7) if path[0] == "hosts" else ("a.yml", 12)
+
+    findings, _ = read_estate(document["hosts"], document["estate"])
+    assert findings.report(locate).splitlines() == [
+        "2 errors in the estate, nothing was written",
+        "a.yml:12: workload 'web01': memory_mib: value 1, allowed 32 to 12582912 MiB",
+        "b.yml:7: host 'xen01' and 1 more: estate_host: pools: unknown key with value 'a' (did you mean pool?), allowed "
+        + ", ".join(sorted(schema.HOST)),
+    ]
+
+
+def test_a_flood_of_errors_is_bounded() -> None:
+    document = estate()
+    document["estate"]["estate_workloads"] = [{"name": "Bad", "memory_mib": 64} for _ in range(100_000)]
+    document["estate"]["estate_rules"] = [{"rule": f"x{number}"} for number in range(200)]
+    lines = errors_of(document)
+    assert len(lines) == LIMIT + 1
+    assert lines[-1].startswith("... and ")
+
+
+def test_what_the_planner_gets() -> None:
+    document = estate()
+    _, built = read_estate(document["hosts"], document["estate"])
+    problem = built["problem"]
+    assert [host["name"] for host in problem["hosts"]] == ["xen01", "xen02"]
+    assert problem["hosts"][0] == {
+        "name": "xen01",
+        "capacity": {"cpu_cores": 14, "disk_gib": 3725.546875, "disk_iops": 461, "dom0_cores": 1.3, "memory_mib": 125203,
+                     "network_mbps": 1600},
+        "pool": "a", "zone": "rack1", "state": "active",
+        "features": ["bridge:xenbr0", "hap", "hvm", "volume_group:vg_guests"],
+        "limits": {"link_mbps": 1000, "moves_in": 2, "vcpus": 16},
+        "watts": {"busy": 210, "idle": 95},
+    }
+    assert problem["hosts"][1]["zone"] == "xen02"
+    web, planned = problem["workloads"][1], problem["workloads"][0]
+    assert web == {
+        "name": "web01",
+        # 4096 + paging 4 x (256 x 2 + 4096) KiB + 2 + 0.15 x 2 + 64 x 4 KiB + 8 MiB, rounded up to 2 MiB
+        "demand": {"cpu_cores": [0.4, 1.8], "disk_gib": 20, "disk_iops": 40, "dom0_cores": 0.00285, "memory_mib": 4126,
+                   "network_mbps": 15},
+        "current": "xen01", "storage": "local", "live": True, "vcpus": 2, "move_cost": 4096,
+        "requires": ["bridge:xenbr0", "hvm", "volume_group:vg_guests"],
+    }
+    assert planned["demand"] == {"cpu_cores": 0.5, "memory_mib": 900}
+    assert "planned01" not in built["guests"]
+    assert problem["rules"] == document["estate"]["estate_rules"]
+    assert problem["policy"] == document["estate"]["estate_policy"]
+
+
+def test_guests_are_definitions_that_xl_guest_accepts() -> None:
+    document = estate()
+    _, built = read_estate(document["hosts"], document["estate"])
+    guest = built["guests"]["web01"]
+    assert set(guest) == set(GUEST_SPEC)
+    assert check_guest(guest) == []
+    assert guest["maxvcpus"] == 2 and guest["maxmem_mib"] == 4096
+    assert guest["networks"][0]["mac"].startswith("00:16:3e:")
+    assert guest["boot"] == {"image": "debian12", "cmdline": "root=/dev/xvda ro"}
+
+
+def test_the_order_of_the_inventory_does_not_matter() -> None:
+    document = estate()
+    turned = copy.deepcopy(document)
+    turned["hosts"] = dict(reversed(list(turned["hosts"].items())))
+    turned["estate"]["estate_workloads"].reverse()
+    assert read_estate(document["hosts"], document["estate"])[1] == read_estate(turned["hosts"], turned["estate"])[1]
+
+
+def test_a_second_volume_group_becomes_a_resource_of_its_own() -> None:
+    document = estate()
+    document["hosts"]["xen01"]["storage_arrays"].append({"name": "fast", "level": 1, "members": [
+        {"id": "nvme-A", "serial": "A", "size_gib": 900, "iops": 50000}, {"id": "nvme-B", "serial": "B", "size_gib": 900, "iops": 50000}]})
+    document["hosts"]["xen01"]["storage_volume_groups"].append({"name": "vg_fast", "devices": ["/dev/md/fast"]})
+    document["estate"]["estate_workloads"][0]["disks"].append({"name": "log", "size_gib": 5, "volume_group": "vg_fast"})
+    findings, built = read_estate(document["hosts"], document["estate"])
+    assert not findings
+    first, second = built["problem"]["hosts"]
+    parts = first["capacity"]["disk_gib:vg_fast"] + first["capacity"]["disk_gib:vg_guests"]
+    assert first["capacity"]["disk_gib"] == pytest.approx(parts, abs=1e-5)
+    assert "disk_gib:vg_fast" not in second["capacity"]
+    web = built["problem"]["workloads"][1]
+    assert {key: value for key, value in web["demand"].items() if key.startswith("disk_gib")} == {
+        "disk_gib": 25, "disk_gib:vg_fast": 5, "disk_gib:vg_guests": 20}
+    assert "volume_group:vg_fast" in web["requires"]
+
+
+def test_pv_guests_do_not_move_live_unless_told() -> None:
+    document = estate()
+    web = document["estate"]["estate_workloads"][0]
+    web["type"] = "pv"
+    assert read_estate(document["hosts"], document["estate"])[1]["problem"]["workloads"][1]["live"] is False
+    web["live"] = True
+    assert read_estate(document["hosts"], document["estate"])[1]["problem"]["workloads"][1]["live"] is True
+
+
+def test_estate_and_planner_know_the_same_keys() -> None:
+    assert set(schema.RULES) == set(placement_schema.RULE_KEYS)
+    for kind, extra in placement_schema.RULE_KEYS.items():
+        assert set(schema.RULES[kind]) == {*placement_schema.COMMON_RULE_KEYS, *extra}
+    assert set(schema.POLICY) == set(placement_schema.POLICY_KEYS)
+    assert set(schema.WORKLOAD) | {"name", "vcpus"} == set(placement_schema.WORKLOAD_KEYS)
+    assert set(schema.HOST) - {"cpu_cores", "memory_mib"} | {"name"} == set(placement_schema.HOST_KEYS)
