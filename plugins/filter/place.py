@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: place
+short_description: Place workloads on as few hosts as possible and order the moves
+version_added: 0.1.0
+author: The Xenfold Authors (@xenfold)
+description:
+  - Takes the same problem and returns the same plan as P(xenfold.consolidation.placement#module), and writes nothing.
+  - An infeasible problem returns its plan too, with C(status) V(infeasible). One that is not sound is an error.
+requirements:
+  - numpy
+options:
+  _input:
+    description: C(hosts), C(workloads), C(rules) and C(policy).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Ask how many hosts would do
+  ansible.builtin.debug:
+    msg: "{{ (problem | xenfold.consolidation.place).summary.hosts_used }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The plan.
+  type: dict
+"""
+
+import json
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
+    from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.schema import ProblemError
+    NUMPY_ERROR: ImportError | None = None
+except ImportError as missing:
+    NUMPY_ERROR = missing
+
+
+def _place(problem: Any) -> dict[str, Any]:
+    if NUMPY_ERROR is not None:
+        raise AnsibleFilterError("place: needs numpy on the control node") from NUMPY_ERROR
+    try:
+        # Through JSON and back: plain values, without the tags that ansible-core puts on them.
+        return place(json.loads(json.dumps(problem)))
+    except ProblemError as error:
+        raise AnsibleFilterError(f"place: the problem is not sound:\n{error}") from error
+    except TypeError as error:
+        raise AnsibleFilterError(f"place: value of type {type(problem).__name__}: {error}; allowed a mapping of plain values") from error
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"place": _place}

@@ -1,0 +1,182 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: placement
+short_description: Place workloads on as few hosts as possible and order the moves
+version_added: 0.1.0
+author: The Xenfold Authors (@xenfold)
+description:
+  - Computes a plan from hosts, workloads, rules and a policy, and writes it to a file when it changes.
+  - Runs on the control node, needs NumPy there and contacts nobody. Same inputs give the same bytes.
+  - Fails with everything that is wrong with its input at once, each with item, key, value and what is allowed.
+  - A plan that leaves something out is written beside O(dest), as C(.infeasible.json) for C(.json), and the module fails.
+  - What the keys mean, and how the planner works, is in C(docs/planner.md).
+extends_documentation_fragment: xenfold.consolidation.attributes
+requirements:
+  - numpy
+options:
+  hosts:
+    description: Hosts, each with C(name) and C(capacity).
+    type: list
+    elements: dict
+  workloads:
+    description: Workloads, each with C(name) and C(demand), a number or a series per resource.
+    type: list
+    elements: dict
+  rules:
+    description: Rules, each with C(rule) and C(workloads).
+    type: list
+    elements: dict
+  policy:
+    description: Objective, headroom, overcommit, failover, max_moves, effort, seed and tradeoff.
+    type: dict
+  src:
+    description: A JSON file with hosts, workloads, rules and policy, instead of the options.
+    type: path
+  dest:
+    description: Where the plan is written, as JSON.
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: Place three workloads on two hosts
+  xenfold.consolidation.placement:
+    hosts:
+      - {name: xen01, capacity: {cpu_cores: 8, memory_mib: 32768}}
+      - {name: xen02, capacity: {cpu_cores: 8, memory_mib: 32768}}
+    workloads:
+      - {name: web01, demand: {cpu_cores: 2, memory_mib: 8192}}
+      - {name: web02, demand: {cpu_cores: 2, memory_mib: 8192}}
+      - {name: db01, demand: {cpu_cores: [1, 1, 4], memory_mib: 16384}, current: xen01}
+    rules:
+      - {rule: anti_affinity, workloads: [web01, web02]}
+    dest: plan.json
+
+- name: Plan what a file describes
+  xenfold.consolidation.placement:
+    src: problem.json
+"""
+
+RETURN = r"""
+plan:
+  description: The plan, the same object as in the file.
+  returned: success, and failure when the problem is infeasible
+  type: dict
+  contains:
+    schema:
+      description: Version of this structure.
+      type: int
+      sample: 1
+    status:
+      description: V(optimal), V(feasible), V(nothing_to_do) or V(infeasible).
+      type: str
+    inputs_sha256:
+      description: SHA-256 of the normalised inputs.
+      type: str
+    summary:
+      description: Numbers of workloads, hosts before and after, the bound, moves, MiB moved and unplaced workloads.
+      type: dict
+    placement:
+      description: Host by workload.
+      type: dict
+    hosts:
+      description: Per host its workloads, what is used at the peak of each resource, what is usable, and the slot of the peak.
+      type: dict
+    moves:
+      description: Moves in order.
+      type: list
+      elements: dict
+    unplaced:
+      description: What found no host, with the reason per host.
+      type: list
+      elements: dict
+    conflict:
+      description: Few rules and demands that cannot hold together, when infeasible.
+      type: list
+      elements: dict
+    tradeoff:
+      description: Fewest moves found per number of hosts, with effort thorough or C(tradeoff) true.
+      type: list
+      elements: dict
+dest:
+  description: The file that holds the plan.
+  returned: when O(dest) is given
+  type: str
+"""
+
+import json
+import os
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import (
+    WantedFile,
+    differing,
+    file_diff,
+    read_texts,
+    write_atomically,
+)
+
+try:
+    from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.files import destination, encode
+    from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
+    from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.schema import ProblemError
+    NUMPY_ERROR = None
+except ImportError:
+    NUMPY_ERROR = traceback.format_exc()
+
+KEYS = ("hosts", "workloads", "rules", "policy")
+
+
+def read_problem(module):
+    """The problem from `src`, or from the options."""
+    source = module.params["src"]
+    if not source:
+        return {key: module.params[key] for key in KEYS if module.params[key] is not None}
+    try:
+        with open(source, encoding="utf-8") as stream:
+            return json.load(stream)
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=f"placement: src: value '{source}': {error}; allowed a JSON file with {', '.join(KEYS)}")
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "hosts": {"type": "list", "elements": "dict"},
+            "workloads": {"type": "list", "elements": "dict"},
+            "rules": {"type": "list", "elements": "dict"},
+            "policy": {"type": "dict"},
+            "src": {"type": "path"},
+            "dest": {"type": "path"},
+        },
+        mutually_exclusive=[("src", key) for key in KEYS],
+        required_one_of=[("src", "hosts")],
+        supports_check_mode=True,
+    )
+    if NUMPY_ERROR:
+        module.fail_json(msg=missing_required_lib("numpy"), exception=NUMPY_ERROR)
+    try:
+        plan = place(read_problem(module))
+    except ProblemError as error:
+        module.fail_json(msg=f"The problem is not sound, nothing was planned:\n{error}", errors=error.errors)
+    result = {"changed": False, "plan": plan}
+    if module.params["dest"]:
+        file = WantedFile(os.path.abspath(destination(module.params["dest"], plan)), encode(plan))
+        actual = read_texts([file.path])
+        actions = differing([file], actual)
+        result.update(changed=bool(actions), dest=file.path, diff=[file_diff(action, actual) for action in actions])
+        if not module.check_mode:
+            for action in actions:
+                write_atomically(action)
+    if plan["status"] == "infeasible":
+        module.fail_json(msg=f"No placement satisfies the problem: {plan['summary']['unplaced']} of "
+                         f"{plan['summary']['workloads']} workloads unplaced; see plan.unplaced and plan.conflict", **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
