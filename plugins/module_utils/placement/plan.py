@@ -65,7 +65,7 @@ def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, ite
     found = Search(problem, rules, allowed, items, usable).run()
     if any(not rule.spec.hard and rule.spec.weight for rule in rules):
         strict = static_mask(problem, rules, soft=True)
-        found += Search(problem, rules, np.where(strict.any(axis=1)[:, None], strict, allowed), items, usable, soft=True).run()
+        found += Search(problem, rules, np.where(strict.any(axis=1, keepdims=True), strict, allowed), items, usable, soft=True).run()
     ranked = _rank(problem, rules, found)
     for candidate in ranked[:6]:
         for host_of in (candidate.host_of, relabel(problem, allowed, candidate.host_of)):

@@ -145,7 +145,7 @@ class Search:
 
     def _leaves(self, item: Item, host: int) -> bool:
         """Whether an item could be anywhere else at all."""
-        elsewhere = self.empty.allowed[list(item)].all(axis=0)
+        elsewhere = np.asarray(self.empty.allowed[list(item)].all(axis=0))
         return bool(elsewhere.sum() > int(elsewhere[host]))
 
     def _fresh(self, residents: State, variant: str) -> None:
@@ -209,4 +209,4 @@ class Search:
     def _must(self, host: int) -> bool:
         """Whether some item can be on this host only."""
         only = [p for p, choice in enumerate(self.choices) if choice == 1]
-        return any(self.empty.allowed[list(self.scale.items[p])].all(axis=0)[host] for p in only)
+        return any(bool(self.empty.allowed[list(self.scale.items[p]), host].all()) for p in only)

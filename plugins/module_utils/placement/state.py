@@ -78,7 +78,7 @@ class State:
 
     def options(self, members: Sequence[int]) -> Bools:
         """bool[hosts]: where workloads that go together, placed nowhere yet, may go."""
-        result: Bools = self.allowed[list(members)].all(axis=0)
+        result: Bools = np.asarray(self.allowed[list(members)].all(axis=0))
         if result.any():
             result = result & self.fits(self.problem.demand[list(members)].sum(axis=0))
         for member in members:
