@@ -172,7 +172,7 @@ def _unpack(release: Release, kind: str, root: Path, log: Path) -> None:
     if kind == "plain":
         # The lists and the packages of Xen wait in the image: installing them there is real, fetching them takes no time.
         words += ["--skip=cleanup/apt/lists,cleanup/apt/cache"]
-        fetch = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --download-only " + " ".join(release.xen_packages)
+        fetch = "apt-get install --yes --download-only " + " ".join(release.xen_packages)
         words += [f'--customize-hook=rm -f "$1"/var/cache/apt/archives/*.deb && chroot "$1" {fetch}']
     words += [f"--include={','.join(packages)}", release.name, root, *sources.machine_sources(release)]
     run(words, timeout=_BUILD_SECONDS, log=log)
