@@ -85,13 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _up(args: argparse.Namespace) -> int:
     spec = Spec(kind=args.kind, release=args.release, **{key: getattr(args, key) for key in LIMITS})
-    with locked():
+    with locked(args.name):
         labs.up(args.name, spec, args.snapshot, args.timeout)
     return 0
 
 
 def _down(args: argparse.Namespace) -> int:
-    with locked():
+    with locked(args.name):
         labs.down(args.name)
     return 0
 
@@ -139,13 +139,13 @@ def _console(args: argparse.Namespace) -> int:
 
 
 def _save(args: argparse.Namespace) -> int:
-    with locked():
+    with locked(args.name):
         snapshots.save(need_lab(args.name), args.snapshot)
     return 0
 
 
 def _restore(args: argparse.Namespace) -> int:
-    with locked():
+    with locked(args.name):
         snapshots.restore(need_lab(args.name), args.snapshot)
     return 0
 
@@ -166,7 +166,7 @@ def _fault(action: Callable[[labs.Lab, argparse.Namespace], None]) -> Callable[[
     """A command on one host of a lab that exists."""
 
     def command(args: argparse.Namespace) -> int:
-        with locked():
+        with locked(args.name):
             lab = need_lab(args.name)
             host_number(lab.spec, args.host)
             action(lab, args)

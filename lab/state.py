@@ -5,23 +5,26 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
+import errno
+import hashlib
 import json
-import os
 import shutil
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lab.console import say
 from lab.errors import LabError
-from lab.paths import labs_root, run_folder
+from lab.paths import CHECKOUT, labs_root, run_folder
 from lab.qemu import Disk, Machine
 from lab.spec import Spec, disk_serial, host_number
 
 # Below the range the kernel gives to outgoing connections, so that a stopped host's port stays free.
 _PORTS = range(21000, 31000)
+_LOCK_SECONDS = 1200.0
 
 
 @dataclasses.dataclass
@@ -131,8 +134,14 @@ def need_lab(name: str) -> Lab:
 
 
 def new_lab(name: str, spec: Spec, accel: str, image: str) -> Lab:
-    """Make the run folder with its ports. The caller holds `locked()`, so no two labs get one port."""
+    """Make the run folder with its ports. The caller holds the lab's lock."""
     folder = run_folder(name)
+    # No two labs get one port: spec.json is written before the next one looks.
+    with _held("ports", "choice of ports", 60):
+        return _new_lab(name, folder, spec, accel, image)
+
+
+def _new_lab(name: str, folder: Path, spec: Spec, accel: str, image: str) -> Lab:
     taken = _taken_ports()
     links = spec.data_nics
     ports = free_ports(spec.hosts + links * (spec.hosts + 1), taken)
@@ -184,12 +193,32 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """One command at a time changes the labs of a checkout. Waits for the other one to end."""
-    labs_root().mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(labs_root(), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+def locked(name: str, limit_seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+    """One command at a time changes a lab; waits for the other one to end, at most `limit_seconds`.
+
+    The lock is an abstract Unix socket: it leaves no file behind and ends with its process.
+    """
+    with _held(f"lab {name} of {CHECKOUT}", f"lab {name}", limit_seconds):
         yield
-    finally:
-        os.close(descriptor)
+
+
+@contextmanager
+def _held(key: str, what: str, limit_seconds: float) -> Iterator[None]:
+    address = "\0xenfold-lab-" + hashlib.sha256(key.encode()).hexdigest()[:32]
+    end = time.monotonic() + limit_seconds
+    told = time.monotonic() + 2
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holder:
+        while True:
+            try:
+                holder.bind(address)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            if time.monotonic() > end:
+                raise LabError(f"{what}: another command has been at work on it for {limit_seconds:.0f} s")
+            if told and time.monotonic() > told:
+                say(f"{what}: waiting for another command that is at work on it")
+                told = 0.0
+            time.sleep(0.1)
+        yield
