@@ -23,7 +23,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.report.style
 FIRST_HOSTS, MOST_HOSTS = 40, 1000
 FIRST_MOVES, MOST_MOVES = 100, 3000
 FIRST_UNPLACED, MOST_UNPLACED = 50, 500
-MOST_NAMES = 400
+MOST_NAMES, MOST_CONFLICT = 400, 50
 _WIDTH, _HEIGHT = 100, 15
 
 
@@ -76,7 +76,9 @@ def _unplaced(view: View) -> list[str]:
         rows = [f'<tr><td class="name">{esc(name)}</td><td>{esc(why)}</td></tr>' for name, why in view.unplaced]
         parts += _folded(["workload", "why"], rows, FIRST_UNPLACED, MOST_UNPLACED, "workloads", "alarm")
     if view.conflict:
-        parts += ["<p>These cannot hold together:</p>", "<ul>", *(f"<li>{esc(text)}</li>" for text in view.conflict), "</ul>"]
+        shown, _, left_out = fold(view.conflict, MOST_CONFLICT, MOST_CONFLICT)
+        parts += ["<p>These cannot hold together:</p>", "<ul>", *(f"<li>{esc(text)}</li>" for text in shown), "</ul>"]
+        parts += _left_out(left_out, "parts")
     return parts
 
 

@@ -15,7 +15,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.report.model
     percent,
 )
 
-MOST_HOSTS, MOST_MOVES, MOST_UNPLACED = 200, 5000, 200
+MOST_HOSTS, MOST_MOVES, MOST_UNPLACED, MOST_CONFLICT = 200, 5000, 200, 50
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 
 
@@ -54,7 +54,8 @@ def _unplaced(view: View) -> list[str]:
         lines += table(["workload", "why"], ((escape(name), escape(why)) for name, why in view.unplaced[:MOST_UNPLACED]))
         lines += _left_out(len(view.unplaced) - MOST_UNPLACED, "workloads")
     if view.conflict:
-        lines += ["", "These cannot hold together:", "", *(f"- {escape(text)}" for text in view.conflict)]
+        lines += ["", "These cannot hold together:", "", *(f"- {escape(text)}" for text in view.conflict[:MOST_CONFLICT]),
+                  *_left_out(len(view.conflict) - MOST_CONFLICT, "parts")]
     return lines
 
 

@@ -29,7 +29,7 @@ STATUS_TEXTS = {
     "optimal": "Everything is placed, on provably the fewest hosts",
     "feasible": "Everything is placed; fewer hosts are not ruled out",
     "nothing_to_do": "Everything stands well where it is: no move, and no fewer hosts found",
-    "infeasible": "Not everything can be placed; nothing may be carried out",
+    "infeasible": "Not everything can be placed as rules and policy want it; nothing may be carried out",
 }
 _MOST_REASONS = 4
 
@@ -114,7 +114,7 @@ def view_of(estate: str, problem: Item, plan: Item) -> View:
             by_name[place].guests_after.append(name)
     moves = sorted(plan.get("moves") or [], key=lambda move: move["step"])
     unplaced = [(str(entry["workload"]), reasons_text(entry.get("reasons") or [])) for entry in plan.get("unplaced") or []]
-    conflict = [_plain_text(entry) for entry in plan.get("conflict") or []]
+    conflict = [conflict_text(entry) for entry in plan.get("conflict") or []]
     longest: dict[Any, float] = {}
     for move in moves:
         longest[move["wave"]] = max(longest.get(move["wave"], 0.0), float(move.get("seconds") or 0))
@@ -204,7 +204,7 @@ def reasons_text(reasons: Sequence[Any]) -> str:
         if isinstance(reason, Mapping) and reason.get("resource"):
             short.setdefault(str(reason["resource"]), []).append((float(reason.get("short_by") or 0), str(reason.get("host"))))
         elif isinstance(reason, Mapping):
-            words = _plain_text({key: value for key, value in reason.items() if key != "host"})
+            words = _obstacle_text({key: value for key, value in reason.items() if key != "host"})
             other.setdefault(words, []).append(str(reason.get("host") or ""))
         else:
             other.setdefault(str(reason), []).append("")
@@ -220,15 +220,43 @@ def reasons_text(reasons: Sequence[Any]) -> str:
     return ("; ".join(parts[:_MOST_REASONS]) or "no reason given") + more
 
 
+def _obstacle_text(reason: Item) -> str:
+    """What keeps a workload off a host, as the planner names it, in words."""
+    if "state" in reason:
+        return f"the host's state is {reason['state']}"
+    if "movable" in reason:
+        return "movable is false"
+    if "requires" in reason:
+        return f"the host lacks {_plain_text(reason['requires'])}"
+    if "limit" in reason:
+        return f"limits.{reason['limit']} is lower by {reason.get('short_by')}"
+    if "moves" in reason:
+        return _plain_text(reason["moves"])
+    return conflict_text(reason)
+
+
+def conflict_text(entry: Any) -> str:
+    """One entry of a conflict in words: a rule, a workload with its demand, or a part of the policy."""
+    if not isinstance(entry, Mapping):
+        return _plain_text(entry)
+    if entry.get("explanation"):
+        kind = next((str(entry[key]) for key in ("rule", "policy") if key in entry), "order of moves")
+        return f"{kind}: {entry['explanation']}"
+    if "workload" in entry and isinstance(entry.get("demand"), Mapping):
+        parts = (f"{label(name)} {amount(name, float(peak))}" for name, peak in sorted(entry["demand"].items()))
+        return f"{entry['workload']} needs {', '.join(parts)}"
+    if "policy" in entry:
+        hosts = f": without {_plain_text(entry['hosts'])} its workloads do not fit on the rest" if entry.get("hosts") else ""
+        return f"policy {entry['policy']}" + (f" {entry['value']}" if "value" in entry else "") + hosts
+    return _plain_text(entry)
+
+
 def _plain_text(value: Any) -> str:
-    """Structured words of the planner as one line."""
+    """Structured words as one line."""
     if isinstance(value, Mapping):
-        for key in ("text", "message", "reason"):
-            if isinstance(value.get(key), str) and len(value) == 1:
-                return str(value[key])
         return ", ".join(f"{key}: {_plain_text(part)}" for key, part in sorted(value.items()) if part not in (None, [], {}))
     if isinstance(value, list | tuple):
-        return " ".join(map(_plain_text, value))
+        return ", ".join(map(_plain_text, value))
     return str(value)
 
 
@@ -250,8 +278,8 @@ def _refusal(view: View) -> str:
     """Why the plan may not be carried out."""
     if view.status != "infeasible":
         return ""
-    left = f"{len(view.unplaced)} of {view.summary.get('workloads')} workloads are left over"
-    lines = [f"The plan does not place everything: {left}."]
+    left = f"{len(view.unplaced)} of {view.summary.get('workloads')} workloads cannot be placed"
+    lines = [f"The plan cannot be carried out: {left if view.unplaced else 'the policy or a hard rule does not hold'}."]
     lines += [f"{name}: {reasons}" for name, reasons in view.unplaced[:20]]
     lines += [f"... and {len(view.unplaced) - 20} more, see the report"] if len(view.unplaced) > 20 else []
     lines += [f"cannot hold together: {text}" for text in view.conflict[:20]]

@@ -71,7 +71,9 @@ def infeasible() -> dict[str, Any]:
     plan = copy.deepcopy(PLAN)
     reasons = [{"host": "xen01", "resource": "memory_mib", "short_by": 2048}, {"host": "xen02", "resource": "memory_mib", "short_by": 1024}]
     plan.update(status="infeasible", placement={"day": "xen01"}, moves=[], unplaced=[{"workload": "night", "reasons": reasons}],
-                conflict=["root of night", {"rule": "fence", "workloads": ["night"]}])
+                conflict=[{"rule": "root", "workloads": ["night"], "explanation": "night stay where they are"},
+                          {"workload": "night", "demand": {"memory_mib": 10240}},
+                          {"policy": "failover", "value": 1, "hosts": ["xen01"]}])
     plan["summary"].update(unplaced=1, hosts_used=1)
     return plan
 
@@ -132,21 +134,24 @@ def test_what_could_not_be_placed_and_why() -> None:
     refused = view(plan=infeasible())
     assert refused.unplaced == [("night", "memory short by 1.0 GiB on 2 hosts, least on xen02")]
     assert refused.refusal.splitlines() == [
-        "The plan does not place everything: 1 of 2 workloads are left over.",
+        "The plan cannot be carried out: 1 of 2 workloads cannot be placed.",
         "night: memory short by 1.0 GiB on 2 hosts, least on xen02",
-        "cannot hold together: root of night",
-        "cannot hold together: rule: fence, workloads: night",
+        "cannot hold together: root: night stay where they are",
+        "cannot hold together: night needs memory 10.0 GiB",
+        "cannot hold together: policy failover 1: without xen01 its workloads do not fit on the rest",
     ]
     assert "memory short by 1.0 GiB" in html.page(refused) and "memory short by 1.0 GiB" in markdown.markdown(refused)
     assert view().refusal == ""
 
 
 def test_reasons_of_other_kinds() -> None:
-    reasons = [
-        {"host": "xen01", "rule": "ban"}, {"host": "xen02", "rule": "ban"}, {"host": "xen03", "text": "closed"}, "no host in its pool",
-    ]
-    assert model.reasons_text(reasons) == "rule: ban (2 hosts); closed (xen03); no host in its pool"
+    ban = {"rule": "ban", "explanation": "dev1 never on xen01, xen02"}
+    reasons = [{"host": "xen01", **ban}, {"host": "xen02", **ban}, {"host": "xen03", "state": "closed"}]
+    assert model.reasons_text(reasons) == "ban: dev1 never on xen01, xen02 (2 hosts); the host's state is closed (xen03)"
     assert model.reasons_text([]) == "no reason given"
+    assert model.reasons_text([{"host": "xen01", "requires": ["bridge:dmz", "hvm"]}]) == "the host lacks bridge:dmz, hvm (xen01)"
+    assert model.reasons_text([{"host": "xen01", "limit": "vcpus", "short_by": 4}]) == "limits.vcpus is lower by 4 (xen01)"
+    assert model.reasons_text([{"host": "xen01", "policy": "max_moves"}]) == "policy max_moves (xen01)"
     many = model.reasons_text([{"host": "x", "resource": f"r{number}", "short_by": 1} for number in range(9)])
     assert many.endswith("; and 5 more reasons")
 
