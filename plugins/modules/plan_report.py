@@ -11,6 +11,7 @@ author: The Xenfold Authors (@xenfold)
 description:
   - Writes a plan as Markdown for reviews and as one self-contained page with the hosts before and after.
   - Runs on the control node. The same plan gives the same bytes; nothing is written when they are there already.
+  - Reports of an infeasible plan have C(.infeasible) before their suffix, like the plan itself, and leave the others alone.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
   estate:
@@ -79,6 +80,12 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.report.markd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.report.model import lines_of, view_of
 
 
+def destination(path: str, status: str) -> str:
+    """Where a report goes: a plan that may not be carried out must not hide one that may."""
+    stem, suffix = os.path.splitext(os.path.abspath(path))
+    return f"{stem}{'.infeasible' if status == 'infeasible' else ''}{suffix}"
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -96,14 +103,13 @@ def main() -> None:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         module.fail_json(msg=f"problem, plan: not what the modules estate and placement return ({error!r})")
     renderers = {"markdown": markdown, "html": page}
-    wanted = [
-        WantedFile(os.path.abspath(options[kind]), render(view)) for kind, render in renderers.items() if options[kind]
-    ]
+    paths = {kind: destination(options[kind], view.status) for kind in renderers if options[kind]}
+    wanted = [WantedFile(path, renderers[kind](view)) for kind, path in paths.items()]
     actual = read_texts(file.path for file in wanted)
     missing = differing(wanted, actual)
     result = outcome(Action("write", file.path) for file in missing)
     # The page is made for eyes: its text in a diff would bury that of the plan.
-    result["diff"] = [file_diff(file, actual) for file in missing if file.path != options["html"]]
+    result["diff"] = [file_diff(file, actual) for file in missing if file.path != paths.get("html")]
     if not module.check_mode:
         for file in missing:
             write_atomically(file)

@@ -94,9 +94,11 @@ def test_an_estate_that_cannot_be_placed_is_reported_and_refused(inventory: Path
     assert done.returncode == 2
     assert "The plan cannot be carried out: 1 of 65 workloads cannot be placed." in done.stdout
     assert re.search(r"db01: .*memory short by", done.stdout)
-    assert sorted(path.name for path in folder.iterdir()) == ["plan.infeasible.json", "plan.md", "report.html"]
-    assert "What could not be placed" in (folder / "report.html").read_text()
-    assert "## Not placed" in (folder / "plan.md").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "plan.infeasible.json", "plan.infeasible.md", "report.infeasible.html",
+    ]
+    assert "What could not be placed" in (folder / "report.infeasible.html").read_text()
+    assert "## Not placed" in (folder / "plan.infeasible.md").read_text()
 
 
 SHOP, ESTATE, NETWORK, DISKS = (

@@ -180,8 +180,9 @@ def check_between_workloads(findings: Findings, workloads: Mapping[int, Workload
         for number, net in enumerate(_items(workload, "networks")):
             mac = str(net.get("mac") or "").lower()
             if mac and mac in macs:
+                # Derived addresses have 24 bits of their own, so among some thousands two can meet.
                 findings.wrong((*path, "networks", number, "mac"), item, f"networks[{number}].mac", mac,
-                               f"an address of its own, {macs[mac]} has this one")
+                               f"an address of its own, {macs[mac]} has this one; type another one here")
             macs.setdefault(mac, item)
         for resource, value in (workload.get("demand") or {}).items():
             if not isinstance(value, list):

@@ -29,7 +29,7 @@ STATUS_TEXTS = {
     "optimal": "Everything is placed, on provably the fewest hosts",
     "feasible": "Everything is placed; fewer hosts are not ruled out",
     "nothing_to_do": "Everything stands well where it is: no move, and no fewer hosts found",
-    "infeasible": "Not everything can be placed as rules and policy want it; nothing may be carried out",
+    "infeasible": "Not everything can be placed as asked; nothing may be carried out",
 }
 _MOST_REASONS = 4
 
@@ -52,7 +52,10 @@ class Usage:
 
 @dataclass
 class HostView:
-    """A host before and after the plan. before: None when no workload says where it runs."""
+    """A host before and after the plan.
+
+    before: None when no workload says where it runs; left_behind: workloads that run here and could not be placed.
+    """
 
     name: str
     pool: str
@@ -60,13 +63,14 @@ class HostView:
     state: str
     guests_before: list[str] = field(default_factory=list)
     guests_after: list[str] = field(default_factory=list)
+    left_behind: int = 0
     before: dict[str, Usage] | None = None
     after: dict[str, Usage] = field(default_factory=dict)
 
     @property
     def freed(self) -> bool:
         """It held workloads and holds none any more."""
-        return bool(self.guests_before) and not self.guests_after
+        return bool(self.guests_before) and not self.guests_after and not self.left_behind
 
 
 @dataclass
@@ -109,6 +113,7 @@ def view_of(estate: str, problem: Item, plan: Item) -> View:
     for name, place in sorted(current.items()):
         if place in by_name:
             by_name[place].guests_before.append(name)
+            by_name[place].left_behind += name not in placement
     for name, place in sorted(placement.items()):
         if place in by_name:
             by_name[place].guests_after.append(name)
