@@ -44,8 +44,11 @@ class Search:
         if (self.problem.current >= 0).any():
             for by in ("cost", "load"):
                 self._empty(residents.copy(), by)
-        for variant in VARIANTS:
-            self._fresh(residents, variant)
+        running = bool((self.problem.current >= 0).any())
+        orders = ("cost", "size") if running and self.problem.policy.objective == "watts" else ("cost",) if running else ("size",)
+        for by in orders:
+            for variant in VARIANTS:
+                self._fresh(residents, variant, by)
         self._fewer(residents)
         return self.placements
 
@@ -148,9 +151,9 @@ class Search:
         elsewhere = np.asarray(self.empty.allowed[list(item)].all(axis=0))
         return bool(elsewhere.sum() > int(elsewhere[host]))
 
-    def _fresh(self, residents: State, variant: str) -> None:
-        """Pack as if nobody ran anywhere yet, but on the hosts that hold most first; then empty the last hosts."""
-        hosts = self._order(residents, "cost" if (self.problem.current >= 0).any() else "size")
+    def _fresh(self, residents: State, variant: str, by: str) -> None:
+        """Pack as if nobody ran anywhere yet, on hosts in the given order; then empty the last hosts."""
+        hosts = self._order(residents, by)
         state = self.empty.copy()
         self._pinned(state)
         self._early(state, hosts)
