@@ -18,6 +18,7 @@ import io
 import json
 import os
 import random
+import sys
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def _read(document: Document, options: Options) -> Iterator[tuple[str, Problem]]
     stem = document.name.rsplit(".", 1)[0]
     try:
         if document.name.endswith(".vbp"):
-            yield stem, vbp(document.text(), options.shuffle)
+            yield stem, vbp(document.text(), stem, options.shuffle)
         elif document.name.endswith(".txt"):
             yield from orlib(document.text(), options.shuffle)
         elif document.name.endswith(".data"):
@@ -162,15 +163,22 @@ def _number(text: str) -> float:
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-def vbp(text: str, shuffle: int | None = None) -> Problem:
-    """A vector bin packing instance."""
+def vbp(text: str, name: str, shuffle: int | None = None) -> Problem:
+    """A vector bin packing instance.
+
+    Some published instances hold sizes below 0, which no demand can have. They count as 0, so a packing found is valid for
+    the original too, but bound and status are those of the changed instance; a line on standard error says so.
+    """
     lines = [line.split() for line in text.splitlines() if line.strip()]
     dimensions, count = int(lines[0][0]), int(lines[2][0])
     capacity = [_number(word) for word in lines[1]]
     rows = [[_number(word) for word in line] for line in lines[3:]]
     if len(capacity) != dimensions or len(rows) != count or any(len(row) != dimensions + 1 for row in rows):
-        raise ReadError(f"vbp: {len(capacity)} capacities and {len(rows)} lines, its head names {dimensions} and {count}")
-    sizes = [row[:-1] for row in rows for _ in range(int(row[-1]))]
+        raise ReadError(f"{name}: {len(capacity)} capacities and {len(rows)} lines, its head names {dimensions} and {count}")
+    below = sum(size < 0 for row in rows for size in row[:-1])
+    if below:
+        print(f"{name}: {below} sizes below 0 count as 0", file=sys.stderr)
+    sizes = [[max(0, size) for size in row[:-1]] for row in rows for _ in range(int(row[-1]))]
     return identical(_items(sizes, shuffle), {f"size{axis}": size for axis, size in enumerate(capacity, 1)})
 
 
