@@ -51,11 +51,7 @@ def place(document: Mapping[str, Any]) -> dict[str, Any]:
     candidates = find_candidates(problem, rules, allowed, items)
     chosen, schedule, weak = choose(problem, rules, candidates)
     if problem.policy.failover and weak is not None and chosen.complete():
-        roomier = [c for c in spread_out(problem, rules, allowed, items) if c.complete()]
-        if roomier:
-            again = choose(problem, rules, roomier)
-            if again[2] is None:
-                chosen, schedule, weak = again
+        chosen, schedule, weak = spread_out(problem, rules, allowed, items, int(chosen.worth[6])) or (chosen, schedule, weak)
     return _plan(problem, rules, allowed, candidates, chosen, schedule, weak)
 
 
@@ -83,14 +79,18 @@ def _rank(problem: Problem, rules: Sequence[Rule], found: Sequence[Ints]) -> lis
     return sorted(ranked, key=lambda candidate: (candidate.worth, candidate.host_of.tolist()))
 
 
-def spread_out(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item]) -> list[Candidate]:
-    """Placements that leave room on every host for what k others may lose, tightest first."""
+def spread_out(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item],
+               least: int) -> tuple[Candidate, Schedule, None] | None:
+    """A placement on as few hosts as found, from `least` on, that leaves room on every host for what k others may lose."""
     k, hosts = problem.policy.failover, len(problem.hosts)
-    found: list[Ints] = []
-    for used in range(k + 1, hosts + 1):
-        room = np.minimum(problem.usable, problem.capacity * (used - k) // used)
-        found += [c.host_of for c in find_candidates(problem, rules, allowed, items, room)[:3] if c.worth[0] == 0]
-    return _rank(problem, rules, found)
+    for used in range(max(k + 1, least), hosts + 1):
+        room = np.minimum(problem.usable, problem.capacity // used * (used - k))
+        complete = [c for c in find_candidates(problem, rules, allowed, items, room) if c.complete()]
+        if complete:
+            chosen, schedule, weak = choose(problem, rules, complete)
+            if weak is None and not schedule.stuck:
+                return chosen, schedule, None
+    return None
 
 
 def choose(problem: Problem, rules: Sequence[Rule], candidates: Sequence[Candidate],

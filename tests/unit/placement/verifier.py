@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any
 
 
@@ -62,6 +62,8 @@ def violations(problem: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     broken = [rule for rule in estate.rules if rule.get("enforce", "hard") == "hard" and amount(estate, rule, _where(placement))]
     found += [f"broken: {rule}" for rule in broken]
     found += _summary(estate, plan) + _moves(estate, plan)
+    if plan["status"] != "infeasible":
+        found += _failover(estate, placement)
     return found
 
 
@@ -135,6 +137,34 @@ def _summary(estate: _Estate, plan: dict[str, Any]) -> list[str]:
     if not plan["unplaced"] and plan["status"] == "optimal" and used != summary["hosts_bound"]:
         found.append("optimal, yet not at the bound")
     return found
+
+
+def _failover(estate: _Estate, placement: dict[str, str]) -> list[str]:
+    """Every set of k used hosts: search exhaustively for a way to restart what they hold."""
+    used = sorted(set(placement.values()))
+    k = min(estate.policy.get("failover") or 0, len(used))
+    lost_for_good = [failed for failed in combinations(used, k) if k and not _restarts(
+        estate, {n: h for n, h in placement.items() if h not in failed}, sorted(n for n, h in placement.items() if h in failed), failed)]
+    return [f"the failure of {failed} is not survived" for failed in lost_for_good]
+
+
+def _restarts(estate: _Estate, at: dict[str, str], waiting: list[str], failed: tuple[str, ...]) -> bool:
+    if not waiting:
+        return True
+    name, workload = waiting[0], estate.workloads[waiting[0]]
+    for host, told in estate.hosts.items():
+        able = told.get("state", "active") == "active" and set(workload.get("requires") or ()) <= set(told.get("features") or ())
+        if host in failed or not able or workload.get("vcpus", 0) > (told.get("limits") or {}).get("vcpus", 10**9):
+            continue
+        trial = {**at, name: host}
+        members = [n for n, there in trial.items() if there == host]
+        fits = all(estate.load(members, r, s) <= estate.capacity(host, r, False) for r in estate.resources for s in range(estate.slots))
+        kept = not any(amount(estate, rule, _where(trial)) > amount(estate, rule, _where(at)) for rule in estate.rules
+                       if rule.get("enforce", "hard") == "hard" and (rule["rule"] in ("fence", "ban") or (
+                           rule["rule"] == "anti_affinity" and rule.get("scope", "host") == "host")))
+        if fits and kept and _restarts(estate, trial, waiting[1:], failed):
+            return True
+    return False
 
 
 def _method(estate: _Estate, workload: dict[str, Any], source: str | None, target: str) -> str:
