@@ -83,10 +83,9 @@ def instances(path: str, options: Options) -> Iterator[tuple[str, Problem]]:
 
 def _documents(path: str) -> Iterator[Document]:
     if os.path.isdir(path):
-        for folder, folders, files in os.walk(path):
-            folders.sort()
-            for name in sorted(files):
-                yield from _documents_of_file(os.path.join(folder, name))
+        # Listed before anything is planned: the plans may be written into a folder below.
+        for file in sorted(os.path.join(folder, name) for folder, _, files in os.walk(path) for name in files):
+            yield from _documents_of_file(file)
     else:
         yield from _documents_of_file(path)
 
