@@ -10,18 +10,14 @@ import numpy as np
 
 from .problem import Bools, Ints, Problem
 from .rules import Rule
-from .state import State
+from .state import State, able
 
 LARGEST_CHECK = 20_000
 
 
 def failover_mask(problem: Problem, rules: Sequence[Rule]) -> Bools:
     """bool[workloads, hosts]: where a workload may restart: active hosts that offer what it requires, fences and bans kept."""
-    allowed = np.zeros((len(problem.workloads), len(problem.hosts)), dtype=bool)
-    for row, workload in enumerate(problem.workloads):
-        for column, host in enumerate(problem.hosts):
-            wide_enough = host.vcpus is None or workload.vcpus <= host.vcpus
-            allowed[row, column] = host.state == "active" and wide_enough and workload.requires <= host.features
+    allowed = able(problem) & np.array([host.state == "active" for host in problem.hosts], dtype=bool)
     for rule in rules:
         if rule.spec.hard and rule.spec.kind in ("fence", "ban"):
             mask = rule.static()

@@ -20,12 +20,10 @@ def static_mask(problem: Problem, rules: Sequence[Rule], soft: bool = False) -> 
     (soft: the soft ones too). An `affinity` with `during: always` that holds now can never be left, so it pins as well.
     """
     hosts, current = problem.hosts, problem.current
-    allowed = np.zeros((len(problem.workloads), len(hosts)), dtype=bool)
-    for row, workload in enumerate(problem.workloads):
-        for column, host in enumerate(hosts):
-            home = column == current[row]
-            able = workload.requires <= host.features and (host.vcpus is None or workload.vcpus <= host.vcpus)
-            allowed[row, column] = able and (host.state == "active" or (host.state == "closed" and home))
+    active = np.array([host.state == "active" for host in hosts], dtype=bool)
+    closed = np.array([host.state == "closed" for host in hosts], dtype=bool)
+    at_home = current[:, None] == np.arange(len(hosts))
+    allowed = able(problem) & (active | (closed & at_home))
     stuck = [row for row, workload in enumerate(problem.workloads) if not workload.movable]
     for row in stuck:
         home_only = np.zeros(len(hosts), dtype=bool)
@@ -45,6 +43,17 @@ def static_mask(problem: Problem, rules: Sequence[Rule], soft: bool = False) -> 
                 if len(domains) == 1:
                     allowed[rule.members] &= rule.domain == domains.pop()
     return allowed
+
+
+def able(problem: Problem) -> Bools:
+    """bool[workloads, hosts]: which hosts offer the features a workload requires and take its number of vCPUs."""
+    wanted: dict[tuple[frozenset[str], int], list[int]] = {}
+    for row, workload in enumerate(problem.workloads):
+        wanted.setdefault((workload.requires, workload.vcpus), []).append(row)
+    result = np.zeros((len(problem.workloads), len(problem.hosts)), dtype=bool)
+    for (requires, vcpus), rows in wanted.items():
+        result[rows] = [requires <= host.features and (host.vcpus is None or vcpus <= host.vcpus) for host in problem.hosts]
+    return result
 
 
 class State:
