@@ -295,7 +295,7 @@ def main() -> None:
             steps.obstacles += steps.not_yet
         elif host.xen_runs:
             for line in steps.not_yet:
-                module.warn(f"{line} yet; it has to be there before the guest starts")
+                module.warn(f"{line}; the run itself has to bring it")
         if host.xen_runs and not steps.obstacles:
             steps.obstacles += apply.refused(xl, guests, steps, places)
         result = outcome(steps.actions()) | {

@@ -82,6 +82,8 @@ def start(xl: Xl, guest: Guest, path: str, wait_seconds: int) -> None:
     result = xl.create(path)
     if result.rc != 0:
         said = parse_error(result.err) or parse_error(result.out) or "nothing"
+        if "console tty: timed out" in said:
+            said += " (xenconsoled does not run: SYSTEMCTL_SKIP_REDIRECT=1 /etc/init.d/xen start)"
         free = xl.info().get("free_memory", "unknown")
         raise GuestError(
             f"guest {name!r}: xl create failed with return code {result.rc}: {said}. The host has {free} MiB free, the guest "

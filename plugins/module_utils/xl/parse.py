@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DOM0 = "Domain-0"
+_CHATTER = ("Parsing config", "got a tsc mode string")
 INCOMING, LEFT = "--incoming", "--migratedaway"
 
 
@@ -85,7 +86,7 @@ def parse_error(text: str) -> str:
         said = line.strip()
         if said.startswith("libxl:"):
             # libxl: error: libxl_create.c:1234:initiate_domain_create: Domain 3:cannot allocate memory
-            said = ":".join(said.split(":")[4:]).strip() or said
-        if said and not said.startswith("Parsing config") and said not in lines:
+            said = ":".join(said.split(":")[5:]).strip() or said
+        if said and not said.startswith(_CHATTER) and said not in lines:
             lines.append(said)
     return "; ".join(lines[:6])

@@ -127,6 +127,9 @@ def _run(guest: Guest, host: HostState, found: Steps) -> None:
         return
     found.live += compare.live_changes(guest, config)
     found.pending += compare.pending(guest, config)
+    if domain.vcpus != guest["vcpus"] == compare.sizes(config)["vcpus"]:
+        found.pending.append(compare.Pending(
+            name, "vcpus", domain.vcpus, guest["vcpus"], "the guest's own system, which has to switch its CPUs on or off"))
 
 
 def _start(guest: Guest, host: HostState, found: Steps) -> None:
@@ -138,5 +141,7 @@ def _start(guest: Guest, host: HostState, found: Steps) -> None:
                 f"guest {name!r}: {words} (domain {other.domid}, {other.name}); wait for the move to end, or clear it up"
             )
             return
-    found.not_yet += [f"guest {name!r}: there is no {need}" for need in needs_of(guest) if need in host.missing]
+    lacking = [need for need in needs_of(guest) if need in host.missing]
+    if lacking:
+        found.not_yet.append(f"guest {name!r} cannot start: there is no {', no '.join(lacking)}")
     found.start.append(name)

@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import ast
+import copy
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.xenfold.consolidation.plugins.module_utils import guest_spec, xl_cfg
+from ansible_collections.xenfold.consolidation.plugins.modules import xl_guest
+from hypothesis import given
+from hypothesis import strategies as st
+
+HERE = Path(__file__).parent
+SOUND = {
+    "name": "web01", "type": "pvh", "vcpus": 1, "maxvcpus": 2, "memory_mib": 128, "maxmem_mib": 192,
+    "disks": [{"name": "root", "size_gib": 0.125, "volume_group": "vg_guests"}],
+    "networks": [{"bridge": "xenbr0", "rate_mbps": 200}], "boot": {"image": "lab", "cmdline": "console=hvc0"}, "autostart": 50,
+}
+
+
+def _cases(name):
+    return [pytest.param(case, id=case["id"]) for case in yaml.safe_load((HERE / name).read_text())]
+
+
+def test_a_sound_guest_has_no_errors():
+    assert guest_spec.check_guest(SOUND) == []
+    assert guest_spec.check_guests([SOUND, {**SOUND, "name": "web02"}]) == []
+
+
+def test_null_is_not_given():
+    everything = {key: SOUND.get(key) for key in guest_spec.GUEST_SPEC}
+    assert guest_spec.check_guest({**everything, "boot": {"image": "lab", "kernel": None, "ramdisk": None, "cmdline": None}}) == []
+
+
+@pytest.mark.parametrize("case", _cases("bad_guests.yml"))
+def test_bad_guests(case):
+    guest = {key: value for key, value in {**copy.deepcopy(SOUND), **case["change"]}.items() if value is not None}
+    errors = guest_spec.check_guest(guest)
+    assert len(errors) == 1, errors
+    for text in case["says"]:
+        assert text in errors[0], errors
+    assert re.match(r"[\w.]+(\[\d+\](\.\w+)?)?: ", errors[0]), "every message begins with the key"
+
+
+def test_what_guests_may_not_share():
+    def guest(name, **more):
+        return {"name": name, "memory_mib": 64, "boot": {"kernel": "/k"}, **more}
+
+    data = {"name": "b-data", "size_gib": 1, "volume_group": "vg"}
+    assert guest_spec.check_guests([
+        guest("a", disks=[data, {"path": "/srv/cd.iso", "access": "ro"}], networks=[{"bridge": "x", "mac": "00:16:3e:00:00:01"}]),
+        guest("a-b", disks=[{**data, "name": "data"}, {"path": "/srv/cd.iso", "access": "ro"}]),
+        guest("a"),
+        guest("c", disks=[{"path": "/srv/cd.iso"}], networks=[{"bridge": "x", "mac": "00:16:3E:00:00:01"}]),
+        "d",
+    ]) == [
+        "guest number 5: value 'd', allowed a mapping of keys and values",
+        "guest 'a-b': disks[0]: value '/dev/vg/a-b-data', allowed a disk of its own, guest 'a' has this one",
+        "guest 'a': name: value 'a', allowed a name of its own, guest 'a' has this one",
+        f"guest 'a': uuid: value '{guest_spec.normalise(guest('a'))['uuid']}', allowed a uuid of its own, guest 'a' has this one",
+        "guest 'c': networks[0].mac: value '00:16:3e:00:00:01', allowed a mac of its own, guest 'a' has this one",
+        "guest 'c': disks[0]: value '/srv/cd.iso', allowed a disk of its own, guest 'a' has this one",
+    ]
+    assert guest_spec.check_guests({"web01": SOUND})[0].startswith("guests: value ")
+
+
+def test_a_disk_that_one_guest_writes_is_not_read_by_another():
+    def guest(name, access):
+        return {"name": name, "memory_mib": 64, "boot": {"kernel": "/k"}, "disks": [{"path": "/srv/a", "access": access}]}
+
+    for first, second in (("rw", "ro"), ("ro", "rw"), ("rw", "rw")):
+        assert len(guest_spec.check_guests([guest("a", first), guest("b", second)])) == 1, (first, second)
+
+
+def test_devices_fill_the_gaps():
+    disks = [{"path": "/a"}, {"path": "/b", "vdev": "xvda"}, {"path": "/c"}, {"path": "/d", "vdev": "xvdc"}]
+    full = guest_spec.normalise({**SOUND, "disks": disks})
+    assert [disk["vdev"] for disk in full["disks"]] == ["xvdb", "xvda", "xvdd", "xvdc"]
+
+
+def test_volumes():
+    other = {**SOUND, "name": "a", "disks": [{"name": "x", "size_gib": 2, "volume_group": "vg_a"}, {"path": "/srv/x"}]}
+    assert guest_spec.volumes_of([SOUND, other]) == [
+        {"name": "a-x", "volume_group": "vg_a", "size_gib": 2},
+        {"name": "web01-root", "volume_group": "vg_guests", "size_gib": 0.125},
+    ]
+
+
+@pytest.mark.parametrize("case", _cases("renderings.yml"))
+def test_renderings(case):
+    assert guest_spec.check_guest(case["guest"]) == []
+    assert xl_cfg.render(guest_spec.normalise(case["guest"])) == case["text"]
+
+
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,30}", fullmatch=True).filter(lambda name: guest_spec.check_name(name) is None)
+PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=80)
+
+
+def _read(text):
+    """xl.cfg as a reader of its own: the lists and strings are those of Python as well, line by line."""
+    joined = re.sub(r"\[\n(.*?)\n\]", lambda match: "[" + " ".join(match[1].split("\n")) + "]", text, flags=re.S)
+    pairs = (line.split(" = ", 1) for line in joined.splitlines() if not line.startswith("#"))
+    return {key: ast.literal_eval(value) for key, value in pairs}
+
+
+@given(NAMES, PRINTABLE)
+def test_any_command_line_comes_back_and_adds_no_key(name, cmdline):
+    guest = {"name": name, "memory_mib": 64, "boot": {"kernel": "/k", "cmdline": cmdline}}
+    assert guest_spec.check_guest(guest) == []
+    found = _read(xl_cfg.render(guest_spec.normalise(guest)))
+    assert found["cmdline"] == cmdline
+    assert set(found) == set(_read(xl_cfg.render(guest_spec.normalise({**guest, "boot": {"kernel": "/k", "cmdline": "x"}}))))
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_a_path_is_either_refused_or_one_field(path):
+    guest = {"name": "a", "memory_mib": 64, "boot": {"kernel": "/k"}, "disks": [{"path": f"/{path}"}]}
+    if guest_spec.check_guest(guest) == []:
+        disk = _read(xl_cfg.render(guest_spec.normalise(guest)))["disk"][0]
+        assert disk.split(",")[3:] == [f"target=/{path}"]
+
+
+VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+                      lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3))
+
+
+@given(st.dictionaries(st.sampled_from(sorted(guest_spec.GUEST_SPEC)), VALUES, max_size=6) | VALUES)
+def test_no_value_makes_the_check_fail_itself(guest):
+    assert all(isinstance(error, str) and error for error in guest_spec.check_guest(guest))
+
+
+@given(NAMES)
+def test_normalising_twice_changes_nothing(name):
+    once = guest_spec.normalise({**SOUND, "name": name})
+    assert guest_spec.normalise(once) == once
+    assert xl_cfg.render(guest_spec.normalise(once)) == xl_cfg.render(once)
+
+
+def test_the_same_bytes_in_another_process():
+    code = (
+        "from ansible_collections.xenfold.consolidation.plugins.module_utils import guest_spec as g, xl_cfg\n"
+        f"print(xl_cfg.render(g.normalise({SOUND!r})), end='')\n"
+        "import sys; assert not [m for m in sys.modules if m == 'ansible'], 'the estate needs no Ansible for this'\n"
+    )
+    collections = HERE.parents[2] / "collections"
+    texts = {
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
+                       env={"PYTHONPATH": str(collections), "PYTHONHASHSEED": seed}).stdout
+        for seed in ("1", "2")
+    }
+    assert texts == {xl_cfg.render(guest_spec.normalise(SOUND))}
+
+
+def _options(spec):
+    keys = ("type", "elements", "choices", "default", "required")
+    return {
+        name: {key: rule[key] for key in keys if key in rule}
+        | ({"options": _options(rule.get("options") or rule.get("suboptions"))} if {"options", "suboptions"} & set(rule) else {})
+        for name, rule in spec.items()
+    }
+
+
+def test_the_module_documents_the_spec():
+    documented = yaml.safe_load(xl_guest.DOCUMENTATION)["options"]["guests"]["suboptions"]
+    assert _options(documented) == _options(guest_spec.GUEST_SPEC)

@@ -1,0 +1,83 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
+from ansible_collections.xenfold.consolidation.plugins.modules import xl_guest
+
+from tests.unit import command_cases
+
+CASES = Path(__file__).parent / "module_cases.yml"
+STORED = {"name": "web01", "vcpus": 1, "maxvcpus": 2, "memory_mib": 128, "maxmem_mib": 192, "autostart": 7,
+          "disks": [{"name": "data", "size_gib": 1, "volume_group": "vg0"}], "networks": [{"bridge": "xenbr0"}],
+          "boot": {"image": "lab"}}
+
+
+@pytest.fixture(name="warned")
+def _warned(monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr(xl_guest.AnsibleModule, "warn", lambda _self, line: lines.append(line))
+    return lines
+
+
+@pytest.mark.parametrize("case", command_cases.load(CASES))
+def test_xl_guest(case, tmp_path, monkeypatch, warned):
+    case = json.loads(json.dumps(case).replace("DIR", str(tmp_path)))
+    guests, auto, scratch = tmp_path / "guests", tmp_path / "auto", tmp_path / "scratch"
+    for name in case.get("stored", []):
+        guests.mkdir(exist_ok=True)
+        (guests / f"{name}.cfg").write_text(render(normalise(STORED)))
+    for name, target in case.get("links", {}).items():
+        auto.mkdir(exist_ok=True)
+        (auto / name).symlink_to(target)
+    seconds = iter(range(1000))
+    monkeypatch.setattr(apply, "scratch", lambda: contextlib.nullcontext(str(scratch)))
+    monkeypatch.setattr(apply.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(apply.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(host, "xen_runs", lambda: case.get("xen", True))
+    monkeypatch.setattr(host, "missing", lambda needs: frozenset(needs) & frozenset(case.get("missing", [])))
+    result = command_cases.run("xl_guest", case)
+    if "pending_keys" in case:
+        assert [pending["key"] for pending in result["pending"]] == case["pending_keys"]
+    if not result["failed"]:
+        told = [line for line in warned if "; this needs " not in line]
+        assert told == case.get("warns", [])
+        assert len(warned) - len(told) == len(result["pending"])
+    if "after" in case:
+        stored = sorted(os.listdir(guests)) if guests.exists() else []
+        links = {name: os.readlink(auto / name) for name in os.listdir(auto)} if auto.exists() else {}
+        assert stored == [f"{name}.cfg" for name in case["after"]["files"]]
+        assert links == case["after"]["links"]
+
+
+def test_a_plain_file_in_the_place_of_a_link_stops_the_run(tmp_path, monkeypatch):
+    (tmp_path / "auto").mkdir()
+    (tmp_path / "auto" / "web01.cfg").write_text("")
+    monkeypatch.setattr(host, "xen_runs", lambda: False)
+    command_cases.run("xl_guest", {
+        "flags": {"check": True},
+        "input": {"guests": [STORED], "config_dir": str(tmp_path), "autostart_dir": str(tmp_path / "auto")},
+        "output": {"failed": True, "changed": False},
+        "msg_contains": [f"guest 'web01': {tmp_path}/auto/web01.cfg is no link"],
+    })
+
+
+def test_the_difference_shows_the_configuration_and_every_other_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "xen_runs", lambda: False)
+    result = command_cases.run("xl_guest", {
+        "flags": {"check": True, "diff": True},
+        "input": {"guests": [STORED], "config_dir": str(tmp_path / "guests"), "autostart_dir": "/etc/xen/auto"},
+    })
+    assert result["diff"] == [
+        {"before_header": f"{tmp_path}/guests/web01.cfg", "before": "", "after_header": f"{tmp_path}/guests/web01.cfg",
+         "after": render(normalise(STORED))},
+        {"prepared": f"link /etc/xen/auto/07-web01: to {tmp_path}/guests/web01.cfg\nstart guest web01\n"},
+    ]
