@@ -87,6 +87,12 @@ def test_the_labs_estate_can_be_planned(tmp_path: Path) -> None:
     assert placement["web01"] != placement["web02"]
 
 
+def test_an_inventory_may_name_localhost_itself(inventory: Path, tmp_path: Path) -> None:
+    (inventory / "control.yml").write_text("all: {hosts: {localhost: {ansible_connection: local}}}\n")
+    done = play(inventory, tmp_path / "out", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_an_estate_that_cannot_be_placed_is_reported_and_refused(inventory: Path, tmp_path: Path) -> None:
     edit(inventory / "group_vars/all/workloads_shop.yml", "memory_mib: 49152", "memory_mib: 999999")
     folder = tmp_path / "out"
