@@ -99,7 +99,7 @@ def test_sources_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("XENFOLD_LAB_SOURCES", str(file))
     assert sources.machine_sources(BOOKWORM) == ["deb http://d.example/ bookworm main"]
     monkeypatch.setenv("XENFOLD_LAB_SOURCES", str(tmp_path / "none"))
-    with pytest.raises(LabError, match="XENFOLD_LAB_SOURCES=.*No such file"):
+    with pytest.raises(LabError, match=r"XENFOLD_LAB_SOURCES=.*No such file"):
         sources.machine_sources(BOOKWORM)
 
 

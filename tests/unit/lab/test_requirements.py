@@ -38,7 +38,7 @@ def test_memory_is_read_from_meminfo() -> None:
 
 def test_disk_is_refused_with_the_place(tmp_path: Path) -> None:
     requirements.need_disk(10, tmp_path / "not" / "there", "2 hosts", free_mib=10)
-    with pytest.raises(LabError, match="not enough disk for 2 hosts: 11 MiB wanted under .*, 10 MiB free"):
+    with pytest.raises(LabError, match=r"not enough disk for 2 hosts: 11 MiB wanted under .*, 10 MiB free"):
         requirements.need_disk(11, tmp_path, "2 hosts", free_mib=10)
     requirements.need_disk(1, tmp_path / "not" / "there", "2 hosts")
 
