@@ -49,14 +49,14 @@ VLAN_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "link": {"type": "str", "required": True},
     "id": {"type": "int", "required": True},
-    "mtu": {"type": "int", "default": DEFAULT_MTU},
+    "mtu": {"type": "int"},
     **_ADDRESSING,
 }
 BRIDGE_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "port": {"type": "str"},
     "mac": {"type": "str"},
-    "mtu": {"type": "int", "default": DEFAULT_MTU},
+    "mtu": {"type": "int"},
     **_ADDRESSING,
 }
 SPECS = {"bond": BOND_SPEC, "vlan": VLAN_SPEC, "bridge": BRIDGE_SPEC}
@@ -227,7 +227,9 @@ def _check_layers(
         if vlan["link"] not in carriers:
             findings.note(title, "link", vlan["link"], _one_of("bond", sorted(carriers)))
             continue
-        _check_mtu(findings, title, vlan, VLAN_SPEC, carriers[vlan["link"]])
+        room = carried_mtu(vlan["link"], bonds, vlans)
+        if vlan.get("mtu") and vlan["mtu"] > room:
+            findings.note(title, "mtu", vlan["mtu"], f"at most {room}, the mtu of {vlan['link']} below it")
         if (vlan["link"], vlan["id"]) in tagged:
             owner = tagged[vlan["link"], vlan["id"]]
             findings.note(title, "id", vlan["id"], f"each id once on {vlan['link']}, {owner} has this one")
@@ -241,7 +243,10 @@ def _check_layers(
         if port not in carriers:
             findings.note(title, "port", port, _one_of("bond or VLAN (a card alone is a bond of one)", sorted(carriers)))
             continue
-        _check_mtu(findings, title, bridge, BRIDGE_SPEC, carriers[port])
+        room = carried_mtu(port, bonds, vlans)
+        if bridge.get("mtu") and bridge["mtu"] != room:
+            # The kernel sets a bridge to the mtu of its port whenever the port joins.
+            findings.note(title, "mtu", bridge["mtu"], f"{room}, the mtu of its port {port}")
         if port in owners:
             findings.note(title, "port", port, f"each port once, {owners[port]} has this one")
         owners.setdefault(port, title)
@@ -256,14 +261,6 @@ def _one_of(what: str, names: list[str]) -> str:
 def _value(item: Item, spec: Mapping[str, Mapping[str, Any]], key: str) -> Any:
     value = item.get(key)
     return spec[key].get("default") if value is None else value
-
-
-def _check_mtu(
-    findings: _Findings, title: str, item: Item, spec: Mapping[str, Mapping[str, Any]], carrier: Item
-) -> None:
-    mtu, room = _value(item, spec, "mtu"), carrier.get("mtu") or DEFAULT_MTU
-    if mtu > room:
-        findings.note(title, "mtu", mtu, f"at most {room}, the mtu of {carrier['name']} below it")
 
 
 def _check_addressing(
@@ -328,6 +325,14 @@ def _check_gateway(
         findings.note(title, "gateway", text, f"one default route a host, {gateways[gateway.version]} has a gateway already")
     else:
         gateways[gateway.version] = title
+
+
+def carried_mtu(name: str | None, bonds: Sequence[Item], vlans: Sequence[Item]) -> int:
+    """The mtu of the bond or VLAN `name`: its own, else that of the bond below a VLAN, else 1500."""
+    for item in (*bonds, *vlans):
+        if item["name"] == name:
+            return int(item.get("mtu") or carried_mtu(item.get("link"), bonds, ()))
+    return DEFAULT_MTU
 
 
 def member_identity(member: Item) -> tuple[str, str]:

@@ -28,7 +28,11 @@ BOOT_LINK = "/etc/systemd/system/multi-user.target.wants/xenfold-network-boot.se
 # Time for the module's answer to travel before the network goes away beneath it.
 APPLY_AFTER_SECONDS = 3
 
-_HEAD = "#!/bin/sh\n# Written by xenfold.consolidation for one change of the network.\nset -u\n"
+_HEAD = """#!/bin/sh
+# Written by xenfold.consolidation for one change of the network.
+set -u
+joined() { test "$(basename "$(readlink "/sys/class/net/$1/master")")" = "$2"; }
+"""
 
 
 def boot_unit(directory: str = DIRECTORY) -> str:
@@ -60,6 +64,7 @@ def apply_script(change: plan.Change, bridges: Sequence[str], directory: str = D
             lines.append(f"cp {_q(directory)}/interfaces {_q(root + plan.INTERFACES)}\n")
     lines += [f"rm -f {_q(root + path)}\n" for path in change.remove]
     lines += [f"ip link delete dev {_q(name)}\n" for name in change.delete + change.rebuild]
+    lines += [f"ip link set dev {_q(name)} nomaster\n" for name in change.free]
     lines.append("udevadm control --reload\n")
     if change.filters:
         lines.append("/usr/lib/systemd/systemd-sysctl --prefix=/net/bridge\n")
@@ -69,18 +74,28 @@ def apply_script(change: plan.Change, bridges: Sequence[str], directory: str = D
         lines.append(f"systemctl restart {plan.NETWORKD}\n")
     else:
         lines.append("networkctl reload\n")
-        made = " && ".join(f"test -e /sys/class/net/{_q(name)}" for name in change.create + change.rebuild)
+        made = [f"test -e /sys/class/net/{_q(name)}" for name in change.create + change.rebuild]
         if made:
             # A restart takes every bond's members down for a moment, so it comes only when a reload does not do.
-            lines.append(f"n=0; until {{ {made}; }} || test $n -ge 10; do n=$((n + 1)); sleep 1; done\n")
-            lines.append(f"{{ {made}; }} || systemctl restart {plan.NETWORKD}\n")
-    touched = [name for name in change.reconfigure if name in bridges]
-    lines += [f"ip link set dev {_q(name)} type bridge stp_state 0 forward_delay 0\n" for name in touched]
-    lines += [f"ip link set dev {_q(name)} nomaster\n" for name in change.free]
+            lines += _wait(made, 10)
+            lines.append(f"{{ {' && '.join(made)}; }} || systemctl restart {plan.NETWORKD}\n")
+    lines += [f"ip link set dev {_q(name)} type bridge stp_state 0 forward_delay 0\n"
+              for name in change.reconfigure if name in bridges]
     if change.reconfigure and not change.start:
         lines.append(f"networkctl reconfigure {' '.join(map(_q, change.reconfigure))}\n")
+    # networkd gives a card up when something else sets it up in the moment before it is taken into the bond.
+    lines += _wait([f"joined {_q(name)} {_q(master)}" for name, master in change.joins], 10)
+    lines += [f"joined {_q(name)} {_q(master)} || {{ ip link set dev {_q(name)} down; networkctl reconfigure {_q(name)}; }}\n"
+              for name, master in change.joins]
     lines.append(f": > {_q(directory)}/applied\n")
     return "".join(lines)
+
+
+def _wait(conditions: Sequence[str], seconds: int) -> list[str]:
+    """Lines that wait until all conditions hold, at most so long."""
+    if not conditions:
+        return []
+    return [f"n=0; until {{ {' && '.join(conditions)}; }} 2>/dev/null || test $n -ge {seconds}; do n=$((n + 1)); sleep 1; done\n"]
 
 
 def restore_script(
@@ -116,11 +131,16 @@ def restore_script(
 
 def _restore_links(change: plan.Change, before: plan.State, settle_seconds: int) -> list[str]:
     lines = [f"ip link delete dev {_q(name)} 2>/dev/null\n" for name in change.create + change.rebuild]
+    joins = [(link.name, link.master) for link in sorted(before.links.values(), key=lambda link: link.name)
+             if link.master and not link.is_guest_port]
     for link in _cards(before):
-        # A card that was in another device is put back by its configuration; the others are set free.
+        lines.append(f"ip link set dev {_q(link.name)} mtu {link.mtu}\n")
         if link.master is None:
             lines.append(f"ip link set dev {_q(link.name)} nomaster\n")
-        lines.append(f"ip link set dev {_q(link.name)} mtu {link.mtu}\n")
+            lines += [] if link.up else [f"ip link set dev {_q(link.name)} down\n"]
+        else:
+            # A card that is up cannot be taken into a bond.
+            lines.append(f"joined {_q(link.name)} {_q(link.master)} 2>/dev/null || ip link set dev {_q(link.name)} down\n")
     lines.append("udevadm control --reload\n")
     if change.start:
         lines.append("systemctl stop systemd-networkd.socket systemd-networkd.service\n")
@@ -128,13 +148,15 @@ def _restore_links(change: plan.Change, before: plan.State, settle_seconds: int)
         lines.append(f"systemctl restart {plan.NETWORKD}\n")
     if change.ifupdown:
         lines.append("systemctl restart networking.service\n")
-    lines += [f"ip link set dev {_q(link.name)} {'up' if link.up else 'down'}\n" for link in _cards(before)]
     wanted = [(link.name, address) for link in before.links.values() for address in link.addresses if link.name != "lo"]
-    tests = " && ".join(f"ip -o addr show dev {_q(name)} | grep -qF ' {address} '" for name, address in wanted)
-    if tests:
-        lines.append(f"n=0; until {{ {tests}; }} 2>/dev/null || test $n -ge {settle_seconds}; do n=$((n + 1)); sleep 1; done\n")
-    lines += [f"ip -o addr show dev {_q(name)} | grep -qF ' {address} ' || ip addr add {address} dev {_q(name)}\n"
-              for name, address in wanted]
+    present = [f"ip -o addr show dev {_q(name)} | grep -qF ' {address} '" for name, address in wanted]
+    lines += _wait([f"joined {_q(name)} {_q(master)}" for name, master in joins] + present, settle_seconds)
+    # What has not come back by itself is put back by hand.
+    lines += [f"joined {_q(name)} {_q(master)} 2>/dev/null || {{ ip link set dev {_q(name)} down; "
+              f"ip link set dev {_q(name)} master {_q(master)}; ip link set dev {_q(name)} up; }}\n" for name, master in joins]
+    lines += [f"ip link set dev {_q(link.name)} up\n" for link in _cards(before) if link.up and link.master is None]
+    lines += [f"{test} || ip addr add {address} dev {_q(name)}\n"
+              for test, (name, address) in zip(present, wanted, strict=True)]
     for gateway, device in sorted(before.gateways):
         family = "-6" if ":" in gateway else "-4"
         lines.append(f"ip {family} route show default | grep -q . || "

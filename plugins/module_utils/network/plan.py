@@ -39,7 +39,8 @@ class State:
 class Change:
     """What must happen. delete: devices that go for good; rebuild: those that networkd makes anew with other settings;
     create: those that are not there; reconfigure: existing ones (with their members and ports) that networkd sets up again;
-    free: cards that leave a bond. By name, what is carried before what carries it."""
+    free: cards that leave a bond; joins: (device, the one above it) of the whole wanted network. By name, what is carried
+    before what carries it."""
 
     write: tuple[WantedFile, ...]
     remove: tuple[str, ...]
@@ -48,6 +49,7 @@ class Change:
     create: tuple[str, ...]
     reconfigure: tuple[str, ...]
     free: tuple[str, ...]
+    joins: tuple[tuple[str, str], ...]
     enable: bool
     start: bool
     filters: bool
@@ -279,8 +281,14 @@ def plan(network: render.Network, state: State, replace: Sequence[str]) -> Chang
         actions.append(Action("change", "packet filter of bridged frames", "off"))
     return Change(tuple(write), tuple(remove), tuple(delete), _carried_first(rebuild, kinds), _carried_first(create, kinds),
                   tuple(dict.fromkeys(touch + [link.name for link in loose if not link.master])),
-                  tuple(link.name for link in loose if link.master),
+                  tuple(link.name for link in loose if link.master), _joins(network, state),
                   bool(kinds) and not state.enabled, bool(kinds) and not state.active, filters, tuple(actions))
+
+
+def _joins(network: render.Network, state: State) -> tuple[tuple[str, str], ...]:
+    cards = [(card.name, bond["name"]) for bond in network.bonds for member in bond["members"]
+             if (card := find_card(member, state.links))]
+    return tuple(cards + [(bridge["port"], bridge["name"]) for bridge in network.bridges if bridge["port"]])
 
 
 def _loose(network: render.Network, name: str, state: State) -> list[live.Link]:

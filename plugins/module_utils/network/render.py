@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import member_identity, with_defaults
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import (
+    carried_mtu,
+    member_identity,
+    with_defaults,
+)
 
 DIRECTORY = "/etc/systemd/network"
 PREFIX = f"{DIRECTORY}/20-xenfold-"
@@ -37,6 +41,8 @@ class Network:
     def of(cls, host: str, bonds: Sequence[Item], vlans: Sequence[Item], bridges: Sequence[Item]) -> Network:
         """The network of checked items (`check_network` found nothing), with defaults and hardware addresses filled in."""
         network = [with_defaults(kind, items) for kind, items in (("bond", bonds), ("vlan", vlans), ("bridge", bridges))]
+        for item in network[1] + network[2]:
+            item["mtu"] = item["mtu"] or carried_mtu(item.get("link") or item.get("port"), network[0], network[1])
         for item in network[0] + network[2]:
             item["mac"] = item["mac"] or derived_mac(host, item["name"])
         return cls(host, *(tuple(items) for items in network))
