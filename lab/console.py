@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from lab.errors import LabError
 
 _started = time.monotonic()
+# Control sequences of ECMA-48, 5.4: CSI, parameters, intermediate bytes, a final byte.
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 def say(message: str) -> None:
@@ -30,8 +33,12 @@ def tail(path: Path, lines: int = 30) -> str:
             data = stream.read()
     except FileNotFoundError:
         return ""
-    text = data.decode("utf-8", "replace").replace("\r", "")
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(plain_text(data).splitlines()[-lines:])
+
+
+def plain_text(data: bytes) -> str:
+    """What a serial console sent, without colours and carriage returns."""
+    return _ESCAPES.sub("", data.decode("utf-8", "replace")).replace("\r", "")
 
 
 def run(command: Sequence[str | Path], timeout: float, cwd: Path | None = None, log: Path | None = None) -> str:

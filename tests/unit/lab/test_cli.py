@@ -10,7 +10,7 @@ import pytest
 
 from lab import accel, hub
 from lab.cli import main
-from lab.console import run, tail
+from lab.console import plain_text, run, tail
 from lab.errors import LabError
 from lab.state import Lab
 
@@ -106,3 +106,7 @@ def test_the_probe_is_a_bootable_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_hub_sends_to_all_but_the_sender() -> None:
     record = {"udp_ports": {"xen01": [1, 11], "xen02": [2, 12], "xen03": [3, 13]}}
     assert hub.routes(record, 1) == {11: [12, 13], 12: [11, 13], 13: [11, 12]}
+
+
+def test_colours_are_taken_off_a_console() -> None:
+    assert plain_text(b"M\x1b[K[  \x1b[0;31m*\x1b[0m ] go\r\n") == "M[  * ] go\n"
