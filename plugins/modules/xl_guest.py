@@ -286,6 +286,7 @@ def main() -> None:
     guests = plan.order([normalise(guest) for guest in options["guests"]])
     places = plan.Places(options["config_dir"], options["autostart_dir"], options["autostart"])
     xl = Xl(Runner(module))
+    result: dict[str, Any] = {}
     try:
         host = apply.read(xl, guests, places)
         steps = plan.steps(guests, host, places)
@@ -320,7 +321,7 @@ def main() -> None:
                 module.warn(line)
             result["guests"] = guests_after(guests, xl.domains())
     except (ValueError, apply.GuestError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), **result)
     module.exit_json(**result)
 
 

@@ -114,7 +114,9 @@ def pending(guest: Guest, config: Config) -> list[Pending]:
     for key in ("kernel", "ramdisk", "cmdline"):
         compare(f"boot.{key}", build.get(key), guest["boot"][key])
     for key in ("on_poweroff", "on_reboot", "on_crash"):
-        compare(key, str(config.get(key, "destroy")).replace("_", "-"), guest[key])
+        event = str(config.get(key, "destroy")).replace("_", "-")
+        # libxl's own name of it (libxl_types.idl), the other way round than that of xl.cfg.
+        compare(key, "rename-restart" if event == "restart-rename" else event, guest[key])
     compare("tsc_mode", build.get("tsc_mode", "default"), guest["tsc_mode"])
     for key, running in _optional(create, build).items():
         if guest[key] is not None:
