@@ -97,7 +97,8 @@ def test_units_with_comments_and_continued_lines() -> None:
 
 
 def test_ifupdown() -> None:
-    text = "auto lo eth0\niface lo inet loopback\n# iface eth9 inet dhcp\niface eth0 inet dhcp\n iface br0 inet static\n  bridge_ports eth1\n"
+    text = "auto lo eth0\niface lo inet loopback\n# iface eth9 inet dhcp\niface eth0 inet dhcp\n"
+    text += " iface br0 inet static\n  bridge_ports eth1\n"
     assert live.ifupdown_interfaces(text) == {"eth0", "br0"}
 
 

@@ -119,9 +119,9 @@ def test_filters_that_somebody_switched_on_are_switched_off() -> None:
 
 
 @pytest.mark.parametrize(("member", "message"), [
-    ({"mac": "52:54:00:00:09:09"}, "bond 'bond0': members: mac: value '52:54:00:00:09:09' is no card of this host, allowed "
+    ({"mac": "52:54:00:00:09:09"}, ("bond 'bond0': members: mac: value '52:54:00:00:09:09' is no card of this host, allowed "
      "eth0 (52:54:00:00:01:00, link), eth1 (52:54:00:00:01:01, down), eth2 (52:54:00:00:01:02, down), "
-     "eth3 (52:54:00:00:01:10, down)"),
+     "eth3 (52:54:00:00:01:10, down)")),
     ({"name": "enp0s4"}, "bond 'bond0': members: name: value 'enp0s4' is eth2, which is a member of bond 'bond0' already"),
 ])
 def test_members_that_are_not_there_or_there_twice(member: dict[str, str], message: str) -> None:
@@ -203,8 +203,8 @@ def test_guests_interfaces_do_not_disturb_a_converged_bridge() -> None:
 def test_a_card_in_a_foreign_device_is_refused() -> None:
     state = with_link(hosts.bare(), "eth1", master="br-lan")
     assert plan.refusals(network(), state, []) == [
-        "bond 'bond0': member eth1 belongs to br-lan, which is not of this description: list the file that makes it in "
-        "network_replace, or delete it"]
+        ("bond 'bond0': member eth1 belongs to br-lan, which is not of this description: list the file that makes it in "
+        "network_replace, or delete it")]
 
 
 def test_a_name_that_something_else_has_is_refused() -> None:
