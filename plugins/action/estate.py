@@ -14,10 +14,17 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.hosts import VARIABLES
 
-try:  # ansible-core 2.19 knows where each value was written, but offers no public way to ask.
-    from ansible._internal._datatag._tags import Origin
+try:  # ansible-core 2.19 knows where each value was written and what came out of a vault, but offers no public way to ask.
+    from ansible._internal._datatag._tags import Origin, VaultedValue
 except ImportError:
-    Origin = None
+    Origin = VaultedValue = None
+
+
+class Secret(str):
+    """A text out of a vault: checked like any other, but messages quote values by their repr."""
+
+    def __repr__(self) -> str:
+        return "'(vaulted)'"
 
 
 class ActionModule(ActionBase):
@@ -35,7 +42,7 @@ class ActionModule(ActionBase):
         names = task_vars["groups"].get(arguments["group"], [])
         hosts = {str(name): self._host(unreadable, task_vars["hostvars"][name], str(name)) for name in names}
         variables = self._variables(unreadable, task_vars)
-        findings, estate = (unreadable, {}) if unreadable else read_estate(hosts, variables, arguments["group"])
+        findings, estate = (unreadable, {}) if unreadable else read_estate(_veiled(hosts), _veiled(variables), arguments["group"])
         if findings:
             document = {"hosts": hosts, "estate": variables}
             return {"failed": True, "msg": findings.report(lambda path, at_key: _place(document, path, at_key))}
@@ -62,6 +69,16 @@ def _read(findings: Findings, path: Path, names: list[str], get: Any) -> dict[st
             values[name] = None
             findings.note((*path, name), f"{name}: cannot be templated: {error.message}")
     return values
+
+
+def _veiled(value: Any) -> Any:
+    """The same values with those out of a vault as Secret."""
+    if isinstance(value, Mapping):
+        return {key: _veiled(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_veiled(part) for part in value]
+    vaulted = VaultedValue is not None and isinstance(value, str) and VaultedValue.is_tagged_on(value)
+    return Secret(value) if vaulted else value
 
 
 def _name(task_vars: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,27 @@ def test_a_template_that_fails_is_named(inventory: Path, tmp_path: Path) -> None
     assert done.returncode == 2
     assert "estate_host: cannot be templated" in done.stdout and "rakc" in done.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_a_vaulted_value_is_checked_but_never_shown(inventory: Path, tmp_path: Path) -> None:
+    password, secret = tmp_path / "password", "ro token=4711-hidden"
+    password.write_text("for this test\n")
+    program = Path(sys.executable).parent / "ansible-vault"
+    sealed = subprocess.run(
+        [str(program), "encrypt_string", "--vault-password-file", str(password), "--name", "cmdline", secret],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    ).stdout
+    boot = "    boot:\n" + textwrap.indent(sealed.rstrip("\n"), "      ") + "\n"
+    edit(inventory / SHOP, "    vcpus: 4\n", f"{boot}    vcpus: 4\n")
+    refused = play(inventory, tmp_path / "out", "--vault-password-file", str(password))
+    assert refused.returncode == 2
+    assert "workload 'web01': boot.cmdline: value '(vaulted)', allowed only with boot.image or boot.kernel" in refused.stdout
+    assert secret not in refused.stdout + refused.stderr
+    edit(inventory / SHOP, "    boot:\n", "    boot:\n      kernel: /boot/guest\n")
+    accepted = play(inventory, tmp_path / "out", "--vault-password-file", str(password))
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+    written = "".join((tmp_path / "out" / name).read_text() for name in FILES)
+    assert secret not in written + accepted.stdout + accepted.stderr
 
 
 def test_an_inventory_without_xen_hosts(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 """What may be said of hosts, workloads, rules and policy beyond what the roles and xl_guest take."""
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +27,8 @@ class Key:
 
 def is_number(value: Any) -> bool:
     """A finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value <= LARGEST
+    # Compared before anything is converted: YAML takes whole numbers that no float can hold.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def is_whole(value: Any) -> bool:

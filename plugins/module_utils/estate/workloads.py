@@ -155,12 +155,14 @@ def _items(workload: Workload, key: str) -> Sequence[Any]:
 
 
 def check_between_workloads(findings: Findings, workloads: Mapping[int, Workload], macs: dict[str, str]) -> None:
-    """Names, volumes, hardware addresses and lengths of series over all workloads.
+    """Names, UUIDs, disks, hardware addresses and lengths of series over all workloads.
 
     workloads: by their index in estate_workloads; macs: who owns which hardware address already (extended here).
     """
     names: dict[str, int] = {}
+    uuids: dict[str, str] = {}
     volumes: dict[tuple[str, str], str] = {}
+    users: dict[str, list[tuple[Workload, str, bool]]] = {}
     series: tuple[int, str] | None = None
     for index, workload in workloads.items():
         path, item, name = (*ROOT, index), title(workload, index + 1), str(workload["name"])
@@ -169,6 +171,10 @@ def check_between_workloads(findings: Findings, workloads: Mapping[int, Workload
                            f"a name of its own, workload number {names[name] + 1} has this one")
             continue
         names[name] = index
+        owner = uuids.setdefault(str(workload["uuid"]), item) if workload.get("uuid") else item
+        if owner != item:
+            findings.wrong((*path, "uuid"), item, "uuid", workload["uuid"], f"a UUID of its own, {owner} has this one")
+        _check_paths(findings, path, item, workload, users)
         for number, disk in enumerate(_items(workload, "disks")):
             if not disk.get("volume_group"):
                 continue
@@ -192,6 +198,29 @@ def check_between_workloads(findings: Findings, workloads: Mapping[int, Workload
             elif len(value) != series[0]:
                 findings.wrong((*path, "demand", resource), item, f"demand.{resource}", f"{len(value)} time slots",
                                f"{series[0]} time slots as in the other series of the estate, the first is that of {series[1]}")
+
+
+def _check_paths(
+    findings: Findings, path: Path, item: str, workload: Workload, users: dict[str, list[tuple[Workload, str, bool]]]
+) -> None:
+    """Two guests that could meet on a host must not share what either of them writes; volumes are told apart by name.
+
+    users: per path on a host the (workload, its title, whether it writes) that use it (extended here).
+    """
+    for number, disk in enumerate(_items(workload, "disks")):
+        if disk.get("path"):
+            writes = disk.get("access") != "ro"
+            earlier = users.setdefault(str(disk["path"]), [])
+            other = next((title for user, title, wrote in earlier if (writes or wrote) and not _apart(workload, user)), None)
+            if other:
+                findings.wrong((*path, "disks", number, "path"), item, f"disks[{number}].path", disk["path"],
+                               f"one of its own, {other} has this one; access: ro for all who share it")
+            earlier.append((workload, item, writes))
+
+
+def _apart(one: Workload, other: Workload) -> bool:
+    """Whether two workloads stay on different hosts whatever is planned."""
+    return one.get("movable") is False and other.get("movable") is False and one.get("current") != other.get("current")
 
 
 def check_against_hosts(

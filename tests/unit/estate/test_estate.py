@@ -83,6 +83,18 @@ def test_a_flood_of_errors_is_bounded() -> None:
     assert lines[-1].startswith("... and ")
 
 
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+@pytest.mark.parametrize("path", [
+    "hosts.xen01.estate_host.cpu_cores", "hosts.xen01.dom0_vcpus", "hosts.xen01.estate_host.capacity",
+    "estate.estate_workloads.0.demand.disk_iops", "estate.estate_workloads.0.move_cost", "estate.estate_policy.headroom.cpu_cores",
+])
+def test_numbers_that_no_float_can_hold_are_refused(path: str, value: int) -> None:
+    document = estate()
+    change(document, path, {"gpu": value} if path.endswith("capacity") else value)
+    errors = errors_of(document)
+    assert len(errors) == 1 and "allowed a" in errors[0]
+
+
 def test_what_the_planner_gets() -> None:
     document = estate()
     _, built = read_estate(document["hosts"], document["estate"])
