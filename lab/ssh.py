@@ -8,6 +8,7 @@ import concurrent.futures
 import shlex
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,15 +113,17 @@ def wait_ready(
     """
     end = time.monotonic() + timeout
     phase = dict.fromkeys(hosts, "SSH greeting")
+    # One host's failure or an interrupt ends the watch of the others: the program must not wait for their bounds.
+    stop = threading.Event()
 
     def watch(host: str) -> None:
-        while not has_banner(lab.ssh_ports[host]):
+        while not stop.is_set() and not has_banner(lab.ssh_ports[host]):
             _give_up_if_dead(lab, host, alive)
             if time.monotonic() > end:
                 raise LabError(failure(lab, host, f"no SSH greeting within {timeout:.0f} s"))
-            time.sleep(0.3)
+            stop.wait(0.3)
         phase[host] = "login"
-        while True:
+        while not stop.is_set():
             try:
                 call(lab, host, script)
                 break
@@ -128,7 +131,7 @@ def wait_ready(
                 _give_up_if_dead(lab, host, alive)
                 if time.monotonic() > end:
                     raise LabError(failure(lab, host, f"no login within {timeout:.0f} s ({error})")) from None
-                time.sleep(1)
+                stop.wait(1)
         phase[host] = ""
 
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=max(1, len(hosts)))
@@ -143,6 +146,7 @@ def wait_ready(
             if waiting:
                 say("; ".join(_progress(lab, host, phase[host]) for host in hosts if phase[host]))
     finally:
+        stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,22 @@ def test_one_command_at_a_time_works_on_a_lab() -> None:
         other.join(20)
     with state.locked(name, limit_seconds=5):
         pass
+
+
+def test_a_host_that_ends_is_told_at_once_with_its_console(lab: Lab) -> None:
+    lab.serial_log("xen01").write_text("Booting\nlast words\n")
+    begun = time.monotonic()
+    with pytest.raises(LabError, match=r"(?s)xen01: its QEMU process has ended.*last words"):
+        ssh.wait_ready(lab, lab.hosts, timeout=60, alive=lambda _, host: host == "xen02")
+    assert time.monotonic() - begun < 20
+
+
+def test_a_panic_ends_the_wait(lab: Lab) -> None:
+    lab.serial_log("xen02").write_text("Panic on CPU 0:\n")
+    with pytest.raises(LabError, match=r"xen02: it stopped: Panic on CPU"):
+        ssh.wait_ready(lab, ["xen02"], timeout=60, alive=lambda _, host: True)
+
+
+def test_the_wait_for_a_silent_host_is_bounded(lab: Lab) -> None:
+    with pytest.raises(LabError, match=r"xen01: no SSH greeting within 1 s"):
+        ssh.wait_ready(lab, ["xen01"], timeout=1, alive=lambda _, host: True)
