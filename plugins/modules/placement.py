@@ -33,6 +33,9 @@ options:
   policy:
     description: Objective, headroom, overcommit, failover, max_moves, effort, seed and tradeoff.
     type: dict
+  tradeoff:
+    description: Whether the plan tells the fewest moves found for each number of hosts, as with C(tradeoff) of the policy.
+    type: bool
   src:
     description: A JSON file with hosts, workloads, rules and policy, instead of the options.
     type: path
@@ -143,6 +146,13 @@ def read_problem(module):
         module.fail_json(msg=f"placement: src: value '{source}': {error}; allowed a JSON file with {', '.join(KEYS)}")
 
 
+def with_tradeoff(problem, tradeoff):
+    """The problem with `tradeoff` in its policy when the option says so; one that is not even shaped like a problem stays."""
+    if tradeoff is None or not isinstance(problem, dict) or not isinstance(problem.get("policy") or {}, dict):
+        return problem
+    return {**problem, "policy": {**(problem.get("policy") or {}), "tradeoff": tradeoff}}
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -150,6 +160,7 @@ def main():
             "workloads": {"type": "list", "elements": "dict"},
             "rules": {"type": "list", "elements": "dict"},
             "policy": {"type": "dict"},
+            "tradeoff": {"type": "bool"},
             "src": {"type": "path"},
             "dest": {"type": "path"},
         },
@@ -160,7 +171,7 @@ def main():
     if NUMPY_ERROR:
         module.fail_json(msg=missing_required_lib("numpy"), exception=NUMPY_ERROR)
     try:
-        plan = place(read_problem(module))
+        plan = place(with_tradeoff(read_problem(module), module.params["tradeoff"]))
     except ProblemError as error:
         module.fail_json(msg=f"The problem is not sound, nothing was planned:\n{error}", errors=error.errors)
     result = {"changed": False, "plan": plan}

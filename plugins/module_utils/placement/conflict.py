@@ -11,7 +11,7 @@ import numpy as np
 from .packing import VARIANTS, Scale, best_fit, eject, fill_hosts
 from .problem import Bools, Ints, Problem, plain
 from .rules import Rule
-from .state import State, group, static_mask
+from .state import NOWHERE, State, group, static_mask
 
 _TRIALS = 300
 _EJECTIONS = 40
@@ -113,9 +113,13 @@ def _shrink(elements: list[T], still_fails: Callable[[list[T]], bool]) -> list[T
 
 
 def _fits(problem: Problem, rules: Sequence[Rule], workloads: Sequence[int]) -> bool:
-    """Whether the greedy packing places these workloads under these rules, whatever moves that takes."""
+    return pack(problem, rules, workloads) is not None
+
+
+def pack(problem: Problem, rules: Sequence[Rule], workloads: Sequence[int]) -> Ints | None:
+    """host_of where the greedy packing places these workloads under these rules, whatever moves that takes, or None."""
     if not workloads:
-        return True
+        return np.full(len(problem.workloads), NOWHERE, dtype=np.int64)
     allowed = static_mask(problem, rules)
     chosen = set(workloads)
     items = [tuple(m for m in item if m in chosen) for item in group(problem, rules, allowed)]
@@ -130,8 +134,8 @@ def _fits(problem: Problem, rules: Sequence[Rule], workloads: Sequence[int]) -> 
             left = fill_hosts(state, scale, left, hosts, variant)
         left = best_fit(state, scale, left, hosts)
         if not left or not eject(state, scale, left, hosts, _EJECTIONS):
-            return True
-    return False
+            return state.host_of
+    return None
 
 
 def _written(problem: Problem, rules: Sequence[Rule], workloads: Sequence[int]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .objective import evaluate, loads
 from .packing import Item
@@ -14,6 +15,7 @@ from .rules import Rule, occupancy_of
 from .state import State
 
 STEPS = {"quick": 20, "normal": 200, "thorough": 1000}
+LEVELS = {"quick": 200, "normal": 2000, "thorough": 20000}
 
 
 def restore(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item], host_of: Ints,
@@ -69,6 +71,42 @@ def relabel(problem: Problem, allowed: Bools, host_of: Ints) -> Ints:
         label[source] = free
         taken.add(free)
     return np.array([label[int(host)] if host >= 0 else -1 for host in host_of], dtype=np.int64)
+
+
+def level(state: State, items: Sequence[Item]) -> None:
+    """Move single items off the fullest host, each to where the fuller of the two hosts is emptiest, until none gets better."""
+    problem = state.problem
+    usable = np.maximum(problem.usable, 1)[:, :, None]
+    room = state.free + loads(problem, state.host_of)
+
+    def shares(free: Ints, hosts: Ints) -> NDArray[np.float64]:
+        load = room[hosts] - free
+        return np.asarray(np.where(load > 0, load / usable[hosts], 0.0).max(axis=(1, 2), initial=0.0))
+    everywhere = np.arange(len(problem.hosts))
+    for _ in range(LEVELS[problem.policy.effort]):
+        share = shares(state.free, everywhere)
+        fullest = int(np.argmax(share))
+        there = [item for item in items if state.host_of[item[0]] == fullest]
+        there.sort(key=lambda item: (-int(problem.demand[list(item)].sum(axis=0).max()), item))
+        moved = False
+        for item in there:
+            if any(state.host_of[member] != fullest for member in item):
+                continue
+            state.remove(item)
+            options = np.nonzero(state.options(item))[0]
+            options = options[options != fullest]
+            after = shares(state.free[options] - problem.demand[list(item)].sum(axis=0), options)
+            best = int(np.argmin(after)) if len(options) else -1
+            moved = best >= 0 and bool(after[best] < share[fullest])
+            state.place(item, int(options[best]) if moved else fullest)
+            if moved and not _affordable(state):
+                state.remove(item)
+                state.place(item, fullest)
+                moved = False
+            if moved:
+                break
+        if not moved:
+            return
 
 
 def descend(problem: Problem, rules: Sequence[Rule], state: State, items: Sequence[Item]) -> State:

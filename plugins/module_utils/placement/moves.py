@@ -71,9 +71,13 @@ class Schedule:
         arriving = np.zeros(len(self.problem.hosts), dtype=np.int64)
         leaving = np.zeros(len(self.problem.hosts), dtype=np.int64)
         chosen = []
+        # Targets that can still take something: thousands of workloads for a few full hosts are not looked at one by one.
+        open_targets = set(self.target[self.pending].tolist())
         for workload in self.pending:
+            if not open_targets:
+                break
             source, target = int(self.at[workload]), int(self.target[workload])
-            if arriving[target] >= self.problem.hosts[target].moves_in:
+            if target not in open_targets:
                 continue
             if source >= 0 and leaving[source] >= self.problem.hosts[source].moves_out:
                 continue
@@ -82,6 +86,8 @@ class Schedule:
             union[workload, target] = True
             room[target] -= self.problem.demand[workload]
             arriving[target] += 1
+            if arriving[target] >= self.problem.hosts[target].moves_in:
+                open_targets.discard(target)
             if source >= 0:
                 leaving[source] += 1
             chosen.append(workload)
@@ -89,7 +95,8 @@ class Schedule:
             self.wave += 1
             for workload in chosen:
                 self._go(workload, int(self.target[workload]))
-            self.pending = [workload for workload in self.pending if workload not in set(chosen)]
+            gone = set(chosen)
+            self.pending = [workload for workload in self.pending if workload not in gone]
         return bool(chosen)
 
     def _rules_hold(self, union: Bools, workload: int, target: int) -> bool:

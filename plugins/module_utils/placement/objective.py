@@ -53,7 +53,8 @@ def watts(problem: Problem, host_of: Ints, load: Ints) -> float:
     cpu_cores are known, of the resource that is used most.
     """
     used = np.bincount(host_of[host_of >= 0], minlength=len(problem.hosts)) > 0
-    means = load.mean(axis=2) / np.maximum(problem.raw, 1)
+    # Summed as integers: the order of summing floats could differ between machines.
+    means = load.sum(axis=2) / problem.slots / np.maximum(problem.raw, 1)
     share = means[:, problem.resources.index(CPU)] if CPU in problem.resources else means.max(axis=1, initial=0)
     total = 0.0
     for index in np.nonzero(used)[0].tolist():

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from .bound import hosts_bound
-from .conflict import find_conflict, unplaced_reasons
+from .conflict import find_conflict, pack, unplaced_reasons
 from .estimates import estimates, reasons
+from .exact import place_all
 from .failover import weak_hosts
-from .improve import descend, go_home, relabel, restore
+from .improve import descend, go_home, level, relabel, restore
 from .moves import Schedule
 from .normalise import normalise
 from .objective import evaluate, loads
@@ -21,7 +22,7 @@ from .packing import Item
 from .problem import Bools, Ints, Problem, plain
 from .rules import Rule, compile_rules
 from .search import Search
-from .state import group, static_mask
+from .state import State, group, static_mask
 
 SCHEMA = 1
 _SCHEDULED = 40
@@ -67,8 +68,25 @@ def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, ite
         for host_of in (candidate.host_of, relabel(problem, allowed, candidate.host_of)):
             state = restore(problem, rules, allowed, items, host_of, usable)
             go_home(state, items)
+            if problem.policy.objective == "balance":
+                level(state, items)
             found.append(descend(problem, rules, state, items).host_of.copy())
-    return _rank(problem, rules, found)
+    ranked = _rank(problem, rules, found)
+    if usable is None and (not ranked or ranked[0].worth[0]):
+        ranked = _rank(problem, rules, found + _rescued(problem, rules, allowed, items))
+    return ranked
+
+
+def _rescued(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item]) -> list[Ints]:
+    """Complete placements by other ways than the search's, which left somebody out."""
+    hard = [rule for rule in rules if rule.spec.hard]
+    ways = (place_all(State(problem, rules, allowed), items), pack(problem, hard, range(len(problem.workloads))))
+    found = [host_of for host_of in ways if host_of is not None]
+    for host_of in list(found):
+        state = restore(problem, rules, allowed, items, host_of)
+        go_home(state, items)
+        found.append(descend(problem, rules, state, items).host_of.copy())
+    return found
 
 
 def _rank(problem: Problem, rules: Sequence[Rule], found: Sequence[Ints]) -> list[Candidate]:

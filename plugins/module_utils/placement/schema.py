@@ -7,10 +7,12 @@ Every finding names the item, the key, the value and what is allowed. Findings a
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 LARGEST = 10**12
+MOST_ERRORS = 50
 HOST_STATES = ("active", "closed", "drain")
 STORAGES = ("local", "replicated", "shared")
 OBJECTIVES = ("balance", "hosts", "watts")
@@ -31,10 +33,13 @@ Check = Callable[["Findings", str, str, Any], Any]
 
 
 class ProblemError(ValueError):
-    """A problem that cannot be planned as it is written. errors: one line per finding, sorted."""
+    """A problem that cannot be planned as it is written. errors: one line per finding, sorted, at most MOST_ERRORS and a count."""
 
     def __init__(self, errors: Sequence[str]) -> None:
-        self.errors = sorted(set(errors))
+        different = sorted(set(errors))
+        self.errors = different[:MOST_ERRORS]
+        if len(different) > MOST_ERRORS:
+            self.errors.append(f"and {len(different) - MOST_ERRORS} more")
         super().__init__("\n".join(self.errors))
 
 
@@ -111,8 +116,9 @@ def names(findings: Findings, item: str, key: str, value: Any) -> list[str] | No
     if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name.strip() for name in value):
         findings.note(item, key, value, "a list of names")
         return None
-    for name in sorted({name for name in value if list(value).count(name) > 1}):
-        findings.note(item, key, name, "each name once")
+    for name, count in sorted(Counter(value).items()):
+        if count > 1:
+            findings.note(item, key, name, "each name once")
     return sorted({str(name) for name in value})
 
 

@@ -44,6 +44,8 @@ class Search:
         if (self.problem.current >= 0).any():
             for by in ("cost", "load"):
                 self._empty(residents.copy(), by)
+        if self.problem.policy.objective == "balance":
+            self._level(residents)
         running = bool((self.problem.current >= 0).any())
         orders = ("cost", "size") if running and self.problem.policy.objective == "watts" else ("cost",) if running else ("size",)
         for by in orders:
@@ -95,7 +97,7 @@ class Search:
         return held
 
     def _complete(self, state: State, hosts: Sequence[int], level: bool = False) -> list[int]:
-        """Place what floats on some hosts, by best fit and then by making room."""
+        """Place what floats on some hosts, by best (level: emptiest) fit and then by making room."""
         left = best_fit(state, self.scale, self._unplaced(state), hosts, level)
         if left and self.attempts:
             left = eject(state, self.scale, left, hosts, self.attempts)
@@ -165,6 +167,14 @@ class Search:
             if trial is None:
                 break
             state = trial
+            self._keep(state)
+
+    def _level(self, residents: State) -> None:
+        """Put floaters, and then everyone, where most is left."""
+        scratch = self.empty.copy()
+        self._pinned(scratch)
+        for state in (residents.copy(), scratch):
+            self._complete(state, self._order(residents), level=True)
             self._keep(state)
 
     def _pinned(self, state: State) -> None:
