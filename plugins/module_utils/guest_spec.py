@@ -8,7 +8,6 @@ Shared by the estate, the role `guests` and the module `xl_guest`. xl itself acc
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -264,7 +263,8 @@ def _check_disk_source(key: str, name: str, disk: Guest) -> list[str]:
     ]
     if "name" in disk and not _DISK_NAME.fullmatch(disk["name"]):
         errors.append(_wrong(f"{key}.name", disk["name"], "1 to 16 lower-case letters, digits and '-'"))
-    if "size_gib" in disk and not (math.isfinite(disk["size_gib"]) and 0 < disk["size_gib"] <= 1024 * 1024):
+    # Compared as it is: YAML takes whole numbers that no float can hold, and NaN is above nothing.
+    if "size_gib" in disk and not 0 < disk["size_gib"] <= 1024 * 1024:
         errors.append(_wrong(f"{key}.size_gib", disk["size_gib"], "a size above 0 and up to 1048576 GiB"))
     if "volume_group" in disk and (not _VOLUME_GROUP.fullmatch(disk["volume_group"]) or disk["volume_group"] in (".", "..")):
         errors.append(_wrong(f"{key}.volume_group", disk["volume_group"], "a name of letters, digits, '_', '+', '.' and '-'"))

@@ -22,7 +22,7 @@ _PATTERNS = (
     "usr/lib/systemd/network/*.network", "etc/network/interfaces", "etc/network/interfaces.d/*",
     render.SYSCTL.lstrip("/"), render.UDEV.lstrip("/"),
 )
-_UNITS = (plan.NETWORKD, "NetworkManager.service")
+_UNITS = (plan.NETWORKD, "NetworkManager.service", plan.RESOLVED)
 
 
 class Host:
@@ -55,6 +55,7 @@ class Host:
             active=units[0].get("ActiveState") == "active",
             enabled=units[0].get("UnitFileState") == "enabled",
             network_manager=len(units) > 1 and units[1].get("ActiveState") == "active",
+            resolved=len(units) > 2 and units[2].get("ActiveState") == "active",
         )
 
     def _text(self, path: str) -> str:

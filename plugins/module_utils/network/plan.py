@@ -17,6 +17,7 @@ REPLACEABLE = (f"{render.DIRECTORY}/", "/etc/network/interfaces.d/", render.SYSC
 # ifupdown's service needs the file; without stanzas it does nothing.
 NO_STANZAS = "# The network of this host is configured in /etc/systemd/network.\nauto lo\niface lo inet loopback\n"
 NETWORKD = "systemd-networkd.service"
+RESOLVED = "systemd-resolved.service"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class State:
     active: bool = True
     enabled: bool = True
     network_manager: bool = False
+    resolved: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ def refusals(network: render.Network, state: State, replace: Sequence[str]) -> l
     ]
     if state.network_manager:
         found.append("NetworkManager runs on this host and would configure the same cards: stop and disable it first")
+    if not state.resolved:
+        # networkd only hands name servers on; without systemd-resolved nobody on the host would ever ask them.
+        found += [f"{kind} {item['name']!r}: nameservers: value {list(item['nameservers'])}, allowed nothing while {RESOLVED} does not"
+                  " run on this host: install systemd-resolved, or leave nameservers out and keep /etc/resolv.conf"
+                  for kind, item in network.devices() if item["nameservers"]]
     removed = removed_files(network, state, replace)
     if not network.devices() and set(removed) - set(replace):
         found.append("nothing is described, but this host has a network of this role: describe it, or consent to its removal "

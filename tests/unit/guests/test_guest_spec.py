@@ -48,6 +48,12 @@ def test_bad_guests(case):
     assert re.match(r"[\w.]+(\[\d+\](\.\w+)?)?: ", errors[0]), "every message begins with the key"
 
 
+@pytest.mark.parametrize("size_gib", [10**400, float("inf"), -(10**400)])
+def test_a_disk_that_no_number_can_hold(size_gib):
+    disk = {"name": "root", "size_gib": size_gib, "volume_group": "vg"}
+    assert "disks[0].size_gib: value" in guest_spec.check_guest({**SOUND, "disks": [disk]})[0]
+
+
 def test_what_guests_may_not_share():
     def guest(name, **more):
         return {"name": name, "memory_mib": 64, "boot": {"kernel": "/k"}, **more}

@@ -216,6 +216,16 @@ def test_network_manager_is_no_company() -> None:
     assert "NetworkManager runs on this host" in plan.refusals(network(), replace(hosts.bare(), network_manager=True), [])[0]
 
 
+def test_name_servers_need_somebody_who_asks_them() -> None:
+    wanted = network(bridges=[BRIDGE | {"nameservers": ["10.9.0.53"]}])
+    without = replace(hosts.bare(), resolved=False)
+    assert plan.refusals(wanted, without, []) == [
+        ("bridge 'xenbr0': nameservers: value ['10.9.0.53'], allowed nothing while systemd-resolved.service does not run on this host: "
+        "install systemd-resolved, or leave nameservers out and keep /etc/resolv.conf")]
+    assert plan.refusals(wanted, hosts.bare(), []) == []
+    assert plan.refusals(network(), without, []) == []
+
+
 GATEWAY = network(bridges=[BRIDGE | {"gateway": "10.9.0.254"}])
 
 
