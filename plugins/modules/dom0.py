@@ -49,7 +49,7 @@ options:
     description: Packages that make the host a Xen host, installed without recommendations.
     type: list
     elements: str
-    default: [xen-system-amd64, grub-xen-host, bridge-utils]
+    default: [xen-system-amd64, grub-xen-host, bridge-utils, rsync]
   prove:
     description: Fail unless Xen runs with everything that is asked for.
     type: bool
@@ -132,7 +132,7 @@ def main() -> None:
             "linux_options": {"type": "list", "elements": "str", "default": []},
             "xl_options": {"type": "dict", "default": {}},
             "shutdown_wait_seconds": {"type": "int", "default": 300},
-            "packages": {"type": "list", "elements": "str", "default": ["xen-system-amd64", "grub-xen-host", "bridge-utils"]},
+            "packages": {"type": "list", "elements": "str", "default": ["xen-system-amd64", "grub-xen-host", "bridge-utils", "rsync"]},
             "prove": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
