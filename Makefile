@@ -56,6 +56,7 @@ lint: .venv/dev.stamp .vendor/stamp
 	$(BIN)/yamllint -s .
 	$(BIN)/ansible-lint -q
 	$(BIN)/antsibull-changelog lint
+	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
 
 unit: .venv/dev.stamp .vendor/stamp
 	$(BIN)/python -m pytest

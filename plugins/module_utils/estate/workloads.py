@@ -13,6 +13,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec i
     GUEST_SPEC,
     check_guest,
     check_name,
+    given,
     normalise,
 )
 
@@ -32,16 +33,16 @@ def is_guest(workload: Workload) -> bool:
 
 
 def guest_definition(workload: Workload) -> dict[str, Any]:
-    """The guest of a sound workload as `xl_guest` takes it: every key of its spec, with defaults, derived names and addresses.
+    """The guest of a sound workload as `xl_guest` takes it, with defaults, derived names and addresses; keys without a value left out.
 
     Only `boot` stays as it is written: where an image's files are on a host is the business of the host's role.
     """
     full = normalise({key: value for key, value in workload.items() if key in GUEST_SPEC})
     parts = {
-        key: [{option: part[option] for option in GUEST_SPEC[key]["options"]} for part in full[key]]
+        key: [given({option: part[option] for option in GUEST_SPEC[key]["options"]}) for part in full[key]]
         for key in ("disks", "networks")
     }
-    return {key: full[key] for key in GUEST_SPEC} | parts | {"boot": dict(workload.get("boot") or {})}
+    return given({key: full[key] for key in GUEST_SPEC}) | parts | {"boot": given(workload.get("boot") or {})}
 
 
 def complete(workload: Workload) -> dict[str, Any]:
