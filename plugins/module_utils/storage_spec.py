@@ -3,6 +3,7 @@
 """What the inventory may say of arrays, volume groups and volumes: one source for modules, role and estate."""
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,8 @@ VOLUME_SPEC: dict[str, Any] = {
     "volume_group": {"type": "str", "required": True},
     "size_gib": {"type": "float", "required": True},
 }
+
+WIPE_SPEC: dict[str, Any] = {"serial": {"type": "str", "required": True}, "confirm": {"type": "str", "required": True}}
 
 _ARRAY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _DISK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+=@-]*")
@@ -66,11 +69,13 @@ def _check_array(array: Mapping[str, Any]) -> list[str]:
         identity = member.get("id") or ""
         if not _DISK_ID.fullmatch(identity):
             errors.append(f"members: id {identity!r} is not a name under /dev/disk/by-id")
+        elif re.search(r"-part\d+$", identity):
+            errors.append(f"members: id {identity!r} is a partition; allowed are whole disks")
         if not member.get("serial"):
             errors.append(f"members: {identity}: serial is missing; it is what tells this disk from every other")
         for key in ("size_gib", "iops"):
             value = member.get(key)
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 errors.append(f"members: {identity}: {key}: {value} is not allowed; allowed is a number above 0")
     chunk = array.get("chunk_kib") or 512
     if chunk < 4 or chunk & (chunk - 1):
@@ -90,7 +95,12 @@ def check_storage(arrays: Sequence[Mapping[str, Any]], volume_groups: Sequence[M
     for key in ("id", "serial"):
         values = [member.get(key) or "" for array in arrays for member in array["members"]]
         errors += [f"members: {key} '{value}' stands twice; a disk can be in one array only, once" for value in _twice(values) if value]
-    known = {f"/dev/md/{array['name']}" for array in arrays}
+    return errors + check_volume_groups(volume_groups, [array["name"] for array in arrays])
+
+
+def check_volume_groups(volume_groups: Sequence[Mapping[str, Any]], arrays: Sequence[str] | None = None) -> list[str]:
+    """Errors of the volume groups in the same form. arrays: names of the host's arrays; None when they are not known here."""
+    errors = []
     for group in volume_groups:
         wrong = lvm_name_error(group["name"])
         if wrong:
@@ -98,15 +108,24 @@ def check_storage(arrays: Sequence[Mapping[str, Any]], volume_groups: Sequence[M
         if not group["devices"]:
             errors.append(f"volume group '{group['name']}': devices: none are given; allowed is one or more")
         for device in group["devices"]:
-            if device.startswith("/dev/md/") and device not in known:
-                there = ", ".join(sorted(known)) or "none"
-                errors.append(f"volume group '{group['name']}': devices: {device} is no array of this host; arrays are {there}")
-            elif not device.startswith(("/dev/md/", "/dev/disk/by-")):
+            if not device.startswith(("/dev/md/", "/dev/disk/by-")):
                 errors.append(f"volume group '{group['name']}': devices: {device} may be another disk after a reboot; allowed are"
                               " /dev/md/NAME and names under /dev/disk/by-*")
+            elif device.startswith("/dev/md/") and arrays is not None and device.removeprefix("/dev/md/") not in arrays:
+                there = ", ".join(f"/dev/md/{name}" for name in sorted(arrays)) or "none"
+                errors.append(f"volume group '{group['name']}': devices: {device} is no array of this host; arrays are {there}")
     errors += [f"volume group '{name}': name: stands twice; allowed is once" for name in _twice(g["name"] for g in volume_groups)]
     devices = [device for group in volume_groups for device in group["devices"]]
     return errors + [f"volume groups: device {device} stands twice; allowed is once" for device in _twice(devices)]
+
+
+def check_wipe(wipe: Sequence[Mapping[str, Any]], arrays: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Errors of the consents to wipe disks; the items have passed WIPE_SPEC."""
+    errors = [f"wipe: serial {item['serial']}: confirm is {item['confirm']!r}; allowed is the same serial again"
+              for item in wipe if item["serial"] != item["confirm"]]
+    serials = sorted({member["serial"] for array in arrays for member in array["members"]})
+    return errors + [f"wipe: serial {item['serial']}: no array has such a disk; allowed are {', '.join(serials) or 'none'}"
+                     for item in wipe if item["serial"] not in serials]
 
 
 def check_volumes(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -116,7 +135,7 @@ def check_volumes(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
         wrong = lvm_name_error(volume["name"])
         if wrong:
             errors.append(f"volume '{volume['name']}': name: {wrong}")
-        if not volume["size_gib"] > 0:
+        if not 0 < volume["size_gib"] < math.inf:
             errors.append(f"volume '{volume['name']}': size_gib: {volume['size_gib']} is not allowed; allowed is a number above 0")
     names = [f"{volume['volume_group']}/{volume['name']}" for volume in volumes]
     return errors + [f"volume '{name}': stands twice; allowed is once" for name in _twice(names)]

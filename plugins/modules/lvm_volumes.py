@@ -10,8 +10,12 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Creates volume groups and volumes, extends groups and grows volumes. Never removes and never shrinks.
-  - In check mode it plans against what will be there, also on a host whose arrays or whose LVM do not exist yet.
-  - Keeps LVM of the host out of the volumes by C(lvmlocal.conf), since they hold guests' disks.
+  - A device joins a group only when it is provably empty. Signatures that an earlier volume left are wiped from new volumes only.
+  - In check mode it plans against what will be there, also on a host whose arrays or whose LVM do not exist yet. A group
+    that is not there and is not in O(volume_groups) is a warning then, since an earlier step of the run may bring it.
+  - Keeps LVM of the host out of the volumes of O(volume_groups) by C(lvmlocal.conf), since they hold guests' disks, and asks
+    C(lvmconfig) whether that holds.
+  - Installs the package C(lvm2) where it is missing.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
   volume_groups:
@@ -65,39 +69,56 @@ actions:
   type: list
   elements: dict
   sample: [{verb: create, target: volume vg_guests/web01-root, detail: 20 GiB}]
+volumes:
+  description: The volumes of the call, with their stable devices and the size that whole extents give.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: web01-root, volume_group: vg_guests, device: /dev/vg_guests/web01-root, size_mib: 20480}]
 """
 
-import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, file_diff, read_texts, write_atomically
+from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import host as lvm_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import (
     VOLUME_GROUP_SPEC,
     VOLUME_SPEC,
-    check_storage,
+    check_volume_groups,
     check_volumes,
 )
 
-_REPORT = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o"]
+
+def plan_volumes(module: AnsibleModule, runner: Runner, groups: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> lvm.Plan:
+    """Read what is there and plan; ends the module before any change when something may not be done."""
+    present = lvm_host.read(runner)
+    devices = {device: look.resolve(device) for device in sorted({device for group in groups for device in group["devices"]})}
+    disks = look.look(runner, (real for real in devices.values() if real and not present.owners.get(real)))
+    plan = lvm.plan(groups, volumes, present, devices, disks)
+    if module.check_mode:
+        for line in plan.not_yet:
+            module.warn(f"{line}; the run itself has to bring it")
+    else:
+        plan.errors += plan.not_yet
+        plan.errors += [f"volume groups: device {device} does not exist on this host" for device, real in devices.items() if not real]
+    if plan.errors:
+        module.fail_json(msg="No volume was changed. " + ". ".join(plan.errors), errors=plan.errors)
+    return plan
 
 
-def read(runner: Runner) -> lvm.Present:
-    """Ask LVM; a host without it has nothing."""
-    if not runner.tool("vgs"):
-        return lvm.Present({}, {}, {})
-    groups = lvm.rows(runner.read(["vgs", *_REPORT, "vg_name,vg_free,vg_extent_size"]).out, "vg")
-    physical = lvm.rows(runner.read(["pvs", *_REPORT, "pv_name,vg_name"]).out, "pv")
-    volumes = lvm.rows(runner.read(["lvs", *_REPORT, "vg_name,lv_name,lv_size"]).out, "lv")
-    return lvm.Present(
-        {row["vg_name"]: (int(row["vg_free"]), int(row["vg_extent_size"])) for row in groups},
-        {os.path.realpath(row["pv_name"]): row["vg_name"] for row in physical},
-        {f"{row['vg_name']}/{row['lv_name']}": int(row["lv_size"]) for row in volumes},
-    )
+def plan_filter(module: AnsibleModule, names: list[str]) -> tuple[WantedFile, lvm.Filter, dict[str, str | None]]:
+    """lvmlocal.conf as it must be and as it is; ends the module when the administrator's filter speaks against it."""
+    texts = read_texts([lvm.MAIN_FILE, lvm.FILTER_FILE])
+    wanted = lvm.host_filter(texts[lvm.MAIN_FILE] or "", texts[lvm.FILTER_FILE] or "", names)
+    if wanted.errors:
+        module.fail_json(msg="No volume was changed. " + ". ".join(wanted.errors), errors=wanted.errors)
+    return WantedFile(lvm.FILTER_FILE, wanted.content), wanted, texts
 
 
 def main() -> None:
@@ -109,45 +130,36 @@ def main() -> None:
         supports_check_mode=True,
     )
     groups, volumes = module.params["volume_groups"], module.params["volumes"]
-    arrays = [{"name": device.removeprefix("/dev/md/"), "level": 0, "members": []}
-              for group in groups for device in group["devices"] if device.startswith("/dev/md/")]
-    errors = [error for error in check_storage(arrays, groups) if not error.startswith("array ")] + check_volumes(volumes)
+    errors = check_volume_groups(groups) + check_volumes(volumes)
     if errors:
-        module.fail_json(msg="; ".join(errors))
+        module.fail_json(msg="; ".join(errors), errors=errors)
+    if not groups and not volumes:
+        module.exit_json(**outcome([]), volumes=[])
 
     runner = Runner(module)
-    absent = packages.missing(runner, ["lvm2"])
-    present = read(runner)
-    wanted = sorted({device for group in groups for device in group["devices"]})
-    devices = {device: os.path.realpath(device) if os.path.exists(device) else None for device in wanted}
-    strange = sorted({real for real in devices.values() if real and real not in present.owners})
-    uses = {path: disk.uses for path, disk in (look.look(runner, strange) if strange else {}).items()}
-    plan = lvm.plan(groups, volumes, present, devices, uses)
-    missing = [device for device in wanted if devices[device] is None]
-    if missing and not module.check_mode:
-        plan.errors += [f"volume groups: device {device} does not exist on this host" for device in missing]
-    if plan.errors:
-        module.fail_json(msg="Nothing was changed. " + ". ".join(plan.errors), errors=plan.errors)
-
-    texts = read_texts([lvm.FILTER_FILE])
-    rules = WantedFile(lvm.FILTER_FILE, lvm.filter_text(texts[lvm.FILTER_FILE] or "", [group["name"] for group in groups]))
-    write = bool(groups) and texts[rules.path] != rules.content
+    names = [group["name"] for group in groups]
+    # Volumes alone need a group, and with it LVM, to be there.
+    absent = packages.missing(runner, ["lvm2"]) if groups else []
+    plan = plan_volumes(module, runner, groups, volumes)
     actions = [Action("install", f"package {name}") for name in absent]
-    actions += ([Action("write", f"file {rules.path}")] if write else []) + plan.actions
+    if absent and not module.check_mode:
+        packages.install(runner, absent)
+        # LVM sees more than blkid does, and its package may have found groups.
+        plan = plan_volumes(module, runner, groups, volumes)
+    # A call for volumes alone, as the guests' role makes it, leaves the filter as it is.
+    file, wanted, texts = plan_filter(module, names) if groups else (None, None, {})
+    write = file if file and texts[file.path] != file.content else None
+    actions += ([Action("write", f"file {write.path}")] if write else []) + plan.actions
     result = outcome(actions)
-    result["diff"] = [result["diff"], *([file_diff(rules, texts)] if write else [])]
+    result["diff"] = [result["diff"], *([file_diff(write, texts)] if write else [])]
     if not module.check_mode:
-        if absent:
-            packages.install(runner, absent)
-            if write:
-                # The package has brought a file of its own, which is kept around our block.
-                text = read_texts([rules.path])[rules.path] or ""
-                rules = WantedFile(rules.path, lvm.filter_text(text, [group["name"] for group in groups]))
         if write:
-            write_atomically(rules)
+            write_atomically(write)
+        if wanted:
+            lvm_host.verify_filter(module, runner, wanted.patterns)
         for command in plan.commands:
             runner.change(command)
-    module.exit_json(**result)
+    module.exit_json(**result, volumes=plan.volumes)
 
 
 if __name__ == "__main__":

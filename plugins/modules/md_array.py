@@ -10,10 +10,12 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Takes all arrays of a host. Every disk is checked before the first change.
-  - An array is created only on disks that hold nothing; other disks are refused and named, unless O(wipe) names their serial.
-  - An array whose disks all carry its UUID is assembled when it does not run, and left alone otherwise. A set of which only a part
-    belongs to the array is refused.
-  - Writes the arrays into C(mdadm.conf) by UUID and brings the initramfs up to date.
+  - An array is created only on disks that hold nothing; other disks are refused and named, unless O(wipe) names their serial. A disk in
+    use is never wiped.
+  - An array whose disks all carry its UUID is assembled when it does not run, gets its name back when it runs as C(md127), and is left
+    alone otherwise. A set of which only a part belongs to the array is refused. Level and number of members are not changed.
+  - Writes the arrays into C(mdadm.conf) by UUID and brings the initramfs images up to date, also after a run that was cut off.
+  - Installs the package C(mdadm) where it is missing.
   - Does not wait for the first synchronisation.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
@@ -100,95 +102,108 @@ actions:
   type: list
   elements: dict
   sample: [{verb: create, target: array /dev/md/guests, detail: "level 10 on WD-1, WD-2, WD-3, WD-4"}]
-uuids:
-  description: UUID of each array.
-  returned: always
-  type: dict
-  sample: {guests: "01234567:89abcdef:01234567:89abcdef"}
+arrays:
+  description: The arrays after the run; in check mode as they are, O(ignore:state) V(absent) where there is none.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: {description: Name., type: str}
+    device: {description: Stable device., type: str}
+    kernel_device: {description: The device of this boot; none while there is no array., type: str}
+    uuid: {description: UUID in mdadm's form., type: str}
+    state: {description: State that the kernel shows., type: str}
+    missing_members: {description: How many members the array lacks., type: int}
+    members: {description: Serials of the members., type: list, elements: str}
+    resync: {description: What synchronisation runs and how many percent are done; none when there is none., type: dict}
+  sample:
+    - name: guests
+      device: /dev/md/guests
+      kernel_device: /dev/md127
+      uuid: "758596a3:ce955891:9306cea6:a43b1171"
+      state: clean
+      missing_members: 0
+      members: [WD-1, WD-2, WD-3, WD-4]
+      resync: {action: resync, percent: 14.4}
 """
 
-import os
+import platform
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, file_diff, read_texts, write_atomically
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
-from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import ARRAY_SPEC, check_storage
-
-_BY_ID = "/dev/disk/by-id"
+from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import ARRAY_SPEC, WIPE_SPEC, check_storage, check_wipe
 
 
-def initramfs_is_old() -> bool:
-    """Whether an initramfs was made before mdadm.conf was written: a run was cut off between the two."""
-    written = Path(md.CONFIGURATION)
-    return written.exists() and any(
-        image.stat().st_mtime < written.stat().st_mtime for image in Path("/boot").glob("initrd.img-*")
-    )
+def plan_arrays(module: AnsibleModule, runner: Runner, arrays: list[dict[str, Any]]) -> md.Plan:
+    """Look at every disk and plan; ends the module before any change when one may not be used."""
+    known = md.known_arrays(runner.read(["mdadm", "--detail", "--scan"]).out) if runner.tool("mdadm") else {}
+    consents = frozenset(item["serial"] for item in module.params["wipe"])
+    plan = md.plan(module.params["host"], platform.node(), arrays, md_host.find_disks(runner, arrays), known, consents)
+    if plan.errors:
+        module.fail_json(msg="No disk was changed. " + ". ".join(plan.errors), errors=plan.errors)
+    return plan
 
 
-def find_disks(runner: Runner, arrays: list[dict]) -> dict[str, look.Disk | None]:
-    """Member id -> its disk, None where there is no such disk."""
-    ids = [member["id"] for array in arrays for member in array["members"]]
-    paths = {name: os.path.realpath(f"{_BY_ID}/{name}") for name in ids if os.path.exists(f"{_BY_ID}/{name}")}
-    disks = look.look(runner, sorted(set(paths.values()))) if paths else {}
-    return {name: disks.get(paths.get(name, "")) for name in ids}
+def configuration(uuids: dict[str, str]) -> tuple[WantedFile, dict[str, str | None]]:
+    """mdadm.conf as it must be, and as it is."""
+    texts = read_texts([md.CONFIGURATION])
+    return WantedFile(md.CONFIGURATION, md.configuration(texts[md.CONFIGURATION] or "", uuids)), texts
 
 
 def main() -> None:
-    consent = {"serial": {"type": "str", "required": True}, "confirm": {"type": "str", "required": True}}
     module = AnsibleModule(
         argument_spec={
             "arrays": {"type": "list", "elements": "dict", "required": True, "options": ARRAY_SPEC},
             "host": {"type": "str", "required": True},
-            "wipe": {"type": "list", "elements": "dict", "default": [], "options": consent},
+            "wipe": {"type": "list", "elements": "dict", "default": [], "options": WIPE_SPEC},
         },
         supports_check_mode=True,
     )
-    arrays, wipe = module.params["arrays"], module.params["wipe"]
-    errors = check_storage(arrays, [])
-    errors += [f"wipe: serial {item['serial']}: confirm is {item['confirm']!r}; allowed is the same serial again"
-               for item in wipe if item["serial"] != item["confirm"]]
+    arrays = module.params["arrays"]
+    errors = check_storage(arrays, []) + check_wipe(module.params["wipe"], arrays)
     if errors:
-        module.fail_json(msg="; ".join(errors))
+        module.fail_json(msg="; ".join(errors), errors=errors)
+    if not arrays:
+        module.exit_json(**outcome([]), arrays=[])
 
     runner = Runner(module)
     absent = packages.missing(runner, ["mdadm"])
-    running = md.running_arrays(runner.read(["mdadm", "--detail", "--scan"]).out) if runner.tool("mdadm") else {}
-    disks = find_disks(runner, arrays)
-    plan = md.plan(module.params["host"], arrays, disks, running, {item["serial"]: item["confirm"] for item in wipe})
-    if plan.errors:
-        module.fail_json(msg="Nothing was changed. " + ". ".join(plan.errors), errors=plan.errors)
-
-    texts = read_texts([md.CONFIGURATION])
-    old = texts[md.CONFIGURATION] or ""
-    conf = WantedFile(md.CONFIGURATION, md.configuration(old, plan.uuids) if arrays else old)
-    write = bool(arrays) and conf.content != old
-    refresh = bool(arrays) and (write or initramfs_is_old())
-    actions = [Action("install", f"package {name}") for name in absent] + [step.action for step in plan.steps]
+    plan = plan_arrays(module, runner, arrays)
+    actions = [Action("install", f"package {name}") for name in absent]
+    if absent and not module.check_mode:
+        packages.install(runner, absent)
+        # mdadm sees more than blkid does, and its package may have started arrays.
+        plan = plan_arrays(module, runner, arrays)
+    conf, texts = configuration(plan.uuids)
+    write = texts[conf.path] != conf.content
+    refresh = runner.tool("update-initramfs") and (write or bool(md_host.old_images(Path("/boot"), Path(conf.path))))
+    # The file comes first: the UUIDs are known, and an array gets its name from it whenever it appears.
     actions += [Action("write", f"file {conf.path}")] if write else []
+    actions += [step.action for step in plan.steps]
     actions += [Action("update", "initramfs", "so that the arrays come up under their names")] if refresh else []
-    result = outcome(actions) | {"uuids": plan.uuids}
+    result = outcome(actions)
     result["diff"] = [result["diff"], *([file_diff(conf, texts)] if write else [])]
     if not module.check_mode:
-        if absent:
-            packages.install(runner, absent)
-            if write:
-                # The package has brought a file of its own, which is kept around our block.
-                conf = WantedFile(conf.path, md.configuration(read_texts([conf.path])[conf.path] or "", plan.uuids))
-        for step in plan.steps:
-            for command in step.commands:
-                runner.change(command)
-        if plan.steps:
-            runner.change(["udevadm", "settle"])
         if write:
             write_atomically(conf)
+        try:
+            md_host.carry_out(runner, plan.steps)
+        except OSError as error:
+            module.fail_json(msg=f"A device is in use or gone since it was looked at, and was not wiped: {error}")
         if refresh:
-            runner.change(["update-initramfs", "-u"])
-    module.exit_json(**result)
+            runner.change(["update-initramfs", "-u", "-k", "all"])
+    found = md_host.describe(arrays, plan.uuids)
+    lost = [array["device"] for array in found if array["state"] == "absent"]
+    if lost and not module.check_mode:
+        module.fail_json(msg=f"{', '.join(lost)} did not appear; see mdadm --detail --scan and the kernel's log", arrays=found)
+    module.exit_json(**result, arrays=found)
 
 
 if __name__ == "__main__":

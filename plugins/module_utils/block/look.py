@@ -3,129 +3,142 @@
 """What is on a disk, and whether it is provably empty: the test before anything is ever written to it."""
 from __future__ import annotations
 
-import json
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.block import parse
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
-_MIB = 2**20
-_COLUMNS = "NAME,PATH,TYPE,SIZE,SERIAL,FSTYPE,PTTYPE,MOUNTPOINTS,MAJ:MIN"
+BY_ID = "/dev/disk/by-id"
+EDGE = 2**20
+# mdadm starts the data of an array below 130 MiB of a disk, so zeros up to here leave nothing of an earlier array in a new one.
+ARRAY_FRONT = 256 * EDGE
+_DOM0 = "/proc/xen/capabilities"
+_BACKENDS = "/local/domain/0/backend"
 
 
 @dataclass(frozen=True)
 class Disk:
-    """One disk as the host shows it. path: kernel device; uses: what lies on it, in plain words; md: fields of its superblock."""
+    """One device as the host shows it.
+
+    path: kernel device; uses: everything that lies on it, in plain words, empty when it is provably empty;
+    work: the part of that which is in use right now, which no consent covers; md: fields of its superblock.
+    """
 
     path: str
     serial: str
     size_bytes: int
-    number: str
     uses: tuple[str, ...]
-    md: dict[str, str]
+    work: tuple[str, ...]
+    md: Mapping[str, str]
 
 
-def fields(text: str) -> dict[str, str]:
-    """KEY=value lines, as `blkid -o export` and `mdadm --export` print them."""
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+def resolve(device: str) -> str | None:
+    """The kernel device behind a stable name, None when there is none."""
+    return os.path.realpath(device) if os.path.exists(device) else None
 
 
-def entries(listing: str) -> list[dict[str, Any]]:
-    """The top-level devices in the output of `lsblk --json`."""
-    devices: list[dict[str, Any]] = json.loads(listing or '{"blockdevices": []}')["blockdevices"]
-    return devices
+def _edge_uses(path: str, size: int) -> list[str]:
+    """What the first and last MiB tell: anything but zeros is data that no tool may know."""
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            for offset in (0, max(0, size - EDGE)):
+                stream.seek(offset)
+                edge = stream.read(EDGE)
+                if edge.strip(b"\0"):
+                    return ["data in its first or last MiB"]
+                if len(edge) < min(EDGE, size):
+                    return ["it cannot be read in full"]
+    except OSError as error:
+        return [f"it cannot be read: {error.strerror}"]
+    return []
 
 
-def signatures(listing: str) -> list[str]:
-    """The kinds in the output of `wipefs --json`, which is empty when there are none."""
-    return [item["type"] for item in json.loads(listing or '{"signatures": []}')["signatures"]]
-
-
-def _descend(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield entry
-    for child in entry.get("children") or []:
-        yield from _descend(child)
-
-
-def uses_of(entry: dict[str, Any]) -> list[str]:
-    """What `lsblk` shows on a disk: partitions, file systems, mounts, volumes."""
-    found = []
-    for device in _descend(entry):
-        name = device["name"]
-        if device is not entry:
-            found.append(f"{device['type']} {name}")
-        if device.get("pttype") and device is entry:
-            found.append(f"partition table {device['pttype']}")
-        if device.get("fstype"):
-            found.append(f"{device['fstype']} on {name}")
-        found += [f"mounted at {point}" for point in device.get("mountpoints") or [] if point]
-    return found
-
-
-def _edges_hold_data(path: str, size: int) -> bool:
-    """Whether the first or last MiB holds anything but zeros."""
-    with open(path, "rb", buffering=0) as stream:
-        for offset in (0, max(0, size - _MIB)):
-            stream.seek(offset)
-            if stream.read(_MIB).strip(b"\0"):
-                return True
-    return False
-
-
-def _busy(path: str) -> bool:
-    """Whether the kernel has the device open for a file system, an array or a volume."""
+def _exclusive(path: str) -> list[str]:
+    """Whether the kernel gives the device to us alone: it does not while a file system, array or volume has it."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
-    except OSError:
-        return True
-    return False
+    except OSError as error:
+        return ["the kernel has it in use"] if error.errno == errno.EBUSY else [f"it cannot be opened: {error.strerror}"]
+    return []
 
 
-def guest_devices(listing: str) -> set[str]:
-    """MAJ:MIN of the devices that back running guests, from `xenstore-ls -f /local/domain/0/backend/vbd`."""
-    found = set()
-    for line in listing.splitlines():
-        key, _, value = line.partition(" = ")
-        if key.endswith("/physical-device"):
-            major, _, minor = value.strip('"').partition(":")
-            if major and minor:
-                found.add(f"{int(major, 16)}:{int(minor, 16)}")
-    return found
+def zero_edges(path: str, front: int = EDGE) -> None:
+    """Zero the first bytes (as many as `front`) and the last MiB of a device that nobody else uses.
+
+    The first MiB comes last: a device whose zeroing was cut off does not pass for an empty one.
+    Raises OSError, EBUSY among others, before anything is written when the device is in use.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_EXCL)
+    try:
+        size = os.lseek(handle, 0, os.SEEK_END)
+        for offset in (max(0, size - EDGE), *reversed(range(0, min(front, size), EDGE))):
+            if offset == 0:
+                os.fsync(handle)
+            os.pwrite(handle, b"\0" * min(EDGE, size - offset), offset)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
-def look(runner: Runner, paths: list[str]) -> dict[str, Disk]:
-    """Look at the devices, by kernel path. Reads only; may be used in check mode."""
-    listing = {entry["path"]: entry for entry in entries(runner.read(["lsblk", "--json", "--bytes", "-o", _COLUMNS]).out)}
+def _guests(runner: Runner) -> tuple[set[str], set[str], bool]:
+    """Numbers and real paths behind guests' disks, and whether Xen answered at all."""
+    capabilities = Path(_DOM0)
+    if not capabilities.exists() or "control_d" not in capabilities.read_text() or not runner.tool("xenstore-ls"):
+        return set(), set(), True
+    answer = runner.read(["xenstore-ls", "-f", _BACKENDS], ok=())
+    numbers, paths = parse.guest_disks(answer.out)
+    # Without any backend the path is not there, which is an answer too.
+    known = answer.rc == 0 or ("No such file or directory" in answer.err and "xs_directory" in answer.err)
+    return numbers, {os.path.realpath(path) for path in paths}, known
+
+
+def _holders(entry: Mapping[str, Any]) -> list[str]:
+    held = []
+    for device in parse.descend(entry):
+        folder = Path("/sys/class/block") / str(device.get("kname")) / "holders"
+        held += [f"{device['name']} is held by {name}" for name in sorted(os.listdir(folder))] if folder.is_dir() else []
+    return held
+
+
+def look(runner: Runner, paths: Iterable[str]) -> dict[str, Disk]:
+    """Look at devices, given by kernel path. Only reads, so it may be used in check mode."""
+    wanted = sorted(set(paths))
+    if not wanted:
+        return {}
+    listing = parse.devices(runner.read(["lsblk", "--json", "--bytes", "-o", parse.COLUMNS]).out)
     swaps = Path("/proc/swaps").read_text().split()
-    backing: set[str] = set()
-    if Path("/proc/xen/capabilities").exists():
-        backing = guest_devices(runner.read(["xenstore-ls", "-f", "/local/domain/0/backend/vbd"], ok=()).out)
+    numbers, files, answered = _guests(runner)
     found = {}
-    for path in paths:
-        entry = listing.get(path) or {"name": path, "path": path, "size": 0, "type": "unknown"}
+    for path in wanted:
+        entry = listing.get(path) or {"kname": os.path.basename(path), "name": path, "type": "unknown", "size": 0}
         size = int(entry["size"] or 0)
-        uses = uses_of(entry)
-        md: dict[str, str] = {}
+        inside = list(parse.descend(entry))
+        work = parse.work_of(entry) + _holders(entry)
+        if not size:
+            work.append("lsblk shows no such device with a size")
+        work += [f"{device['name']} is swap in use" for device in inside if f"/dev/{device['kname']}" in swaps]
+        work += [f"{device['name']} is the disk of a running guest" for device in inside
+                 if device.get("maj:min") in numbers or f"/dev/{device['kname']}" in files]
+        if not answered:
+            work.append("it may be the disk of a running guest: xenstore does not answer")
+        work += _exclusive(path)
+        probe = runner.read(["blkid", "-p", "-o", "export", path], ok=(0, 2, 8))
+        values = parse.fields(probe.out)
+        md = parse.superblock(values)
         if runner.tool("mdadm"):
-            md = fields(runner.read(["mdadm", "--examine", "--export", path], ok=()).out)
+            md = parse.fields(runner.read(["mdadm", "--examine", "--export", path], ok=()).out) or md
+        kinds = {values.get("TYPE", ""), values.get("PTTYPE", ""), "several kinds of" if probe.rc == 8 else ""} - {""}
+        kinds |= set(parse.signatures(runner.read(["wipefs", "-n", "--json", path]).out))
+        shown = parse.uses_of(entry)
+        untold = [kind for kind in sorted(kinds) if not {f"{kind} on {entry['name']}", f"partition table {kind}"} & set(shown)]
+        uses = shown + [f"{kind} signature" for kind in untold] + work
         if md.get("MD_UUID"):
             uses.append(f"member of array {md.get('MD_NAME', '?')} {md['MD_UUID']}")
-        probe = fields(runner.read(["blkid", "-p", "-o", "export", path], ok=(0, 2, 8)).out)
-        uses += [f"{kind} signature" for kind in sorted({probe.get("TYPE"), probe.get("PTTYPE")} - {None, ""})]  # type: ignore[type-var]
-        uses += [f"{kind} signature" for kind in sorted(set(signatures(runner.read(["wipefs", "-n", "--json", path]).out)))]
-        holders = Path("/sys/class/block") / os.path.basename(path) / "holders"
-        if holders.is_dir():
-            uses += [f"held by {name}" for name in sorted(os.listdir(holders))]
-        if path in swaps:
-            uses.append("swap in use")
-        if entry.get("maj:min") in backing:
-            uses.append("disk of a running guest")
-        if not uses and _edges_hold_data(path, size):
-            uses.append("data in its first or last MiB")
-        if not uses and _busy(path):
-            uses.append("opened by the kernel")
-        found[path] = Disk(path, str(entry.get("serial") or ""), size, str(entry.get("maj:min") or ""), tuple(dict.fromkeys(uses)), md)
+        uses = uses or _edge_uses(path, size)
+        found[path] = Disk(path, str(entry.get("serial") or ""), size, tuple(dict.fromkeys(uses)), tuple(work), md)
     return found

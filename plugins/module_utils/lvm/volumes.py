@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
+from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import with_block
 
+MAIN_FILE = "/etc/lvm/lvm.conf"
 FILTER_FILE = "/etc/lvm/lvmlocal.conf"
 OWNER = "filter of xenfold.consolidation, role storage"
 _EXTENT_BYTES = 4 * 2**20
+_GLOBAL_FILTER = re.compile(r'\bglobal_filter\s*=\s*(\[(?:\s*"(?:[^"\\]|\\.)*"\s*,?)*\s*\]|"(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,14 @@ class Present:
 
 @dataclass
 class Plan:
-    """errors: why nothing may be done; actions and commands: in order, as many commands as actions."""
+    """errors: why nothing may be done; not_yet: the same, but what an earlier step of a run may still bring; actions and commands: in
+    order, as many commands as actions; volumes: as they will be."""
 
     errors: list[str] = field(default_factory=list)
+    not_yet: list[str] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
+    volumes: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, action: Action, command: list[str]) -> None:
         self.actions.append(action)
@@ -52,79 +59,146 @@ def extents(size_gib: float, extent_bytes: int) -> int:
 
 def plan(
     groups: Sequence[Mapping[str, Any]], volumes: Sequence[Mapping[str, Any]], present: Present,
-    devices: Mapping[str, str | None], uses: Mapping[str, Sequence[str]],
+    devices: Mapping[str, str | None], disks: Mapping[str, Disk],
 ) -> Plan:
     """Plan all groups and volumes of a host.
 
     devices: wanted device -> kernel device, None while it does not exist (its array is made in the same run);
-    uses: kernel device -> what lies on it, for devices that are no physical volumes yet.
+    disks: kernel device -> what was found there, for devices that are in no volume group yet.
     """
     result = Plan()
-    free = {name: value[0] for name, value in present.groups.items()}
-    coming = set()
+    for real in sorted({real for real in devices.values() if real}):
+        names = sorted(device for device, other in devices.items() if other == real)
+        if len(names) > 1:
+            result.errors.append(f"volume groups: {' and '.join(names)} are the same device; allowed is once")
+    # What each group has left; None when its devices do not exist yet, so that nobody can know.
+    free: dict[str, int | None] = {name: value[0] for name, value in present.groups.items()}
     for group in groups:
         name = group["name"]
-        new = []
-        for device in group["devices"]:
-            real = devices.get(device)
-            owner = present.owners.get(real or "")
-            if owner == name:
-                continue
-            if owner:
-                result.errors.append(f"volume group '{name}': {device} belongs to the volume group {owner} and is not touched")
-            elif owner is None and uses.get(real or ""):
-                result.errors.append(f"volume group '{name}': {device} is not empty and is not touched: {'; '.join(uses[real or ''])}")
-            else:
-                new.append(device)
-        if new and name not in present.groups:
-            coming.add(name)
-            result.add(Action("create", f"volume group {name}", "on " + ", ".join(new)), ["vgcreate", "--yes", name, *new])
-        elif new:
-            coming.add(name)
+        new = [device for device in group["devices"] if present.owners.get(devices.get(device) or "") != name]
+        for device in new:
+            error = _device_error(device, devices.get(device), present, disks)
+            if error:
+                result.errors.append(f"volume group '{name}': {error}")
+        if not new:
+            continue
+        sizes = [_room(disks.get(devices.get(device) or ""), present.groups.get(name, (0, _EXTENT_BYTES))[1]) for device in new]
+        have = free.get(name, 0)
+        free[name] = None if have is None or None in sizes else have + sum(size or 0 for size in sizes)
+        if name in present.groups:
             result.add(Action("extend", f"volume group {name}", "by " + ", ".join(new)), ["vgextend", "--yes", name, *new])
+        else:
+            # The extents are told, as lvm.conf may set others, and the volumes' sizes are counted in them.
+            command = ["vgcreate", "--yes", "--physicalextentsize", f"{_EXTENT_BYTES}b", name, *new]
+            result.add(Action("create", f"volume group {name}", "on " + ", ".join(new)), command)
     for volume in volumes:
-        _plan_volume(volume, present, coming, free, result)
-    for name, left in free.items():
-        # How much a group gains from new devices is known only when they are in it; LVM itself refuses what does not fit.
-        if left < 0 and name not in coming:
+        _plan_volume(volume, present, free, result)
+    for name, left in sorted(free.items()):
+        if left is not None and left < 0:
             result.errors.append(f"volume group '{name}': the volumes need {-left / 2**30:.2f} GiB more than is free")
     return result
 
 
+def _device_error(device: str, real: str | None, present: Present, disks: Mapping[str, Disk]) -> str | None:
+    """Why a device may not join a group; None when it may: it is empty, or a physical volume that no group has yet."""
+    owner, disk = present.owners.get(real or ""), disks.get(real or "")
+    if owner:
+        return f"{device} belongs to the volume group {owner} and is not touched"
+    # A run that was cut off leaves a physical volume without a group; it holds nothing but its label.
+    if disk and (disk.work if owner == "" else disk.uses):
+        return f"{device} is not empty and is not touched: {'; '.join(disk.uses)}"
+    return None
+
+
+def _room(disk: Disk | None, extent_bytes: int) -> int | None:
+    """The most bytes that a device can bring: LVM keeps 1 MiB or more for itself."""
+    return (disk.size_bytes - 2**20) // extent_bytes * extent_bytes if disk else None
+
+
 def _plan_volume(
-    volume: Mapping[str, Any], present: Present, coming: set[str], free: dict[str, int], result: Plan,
+    volume: Mapping[str, Any], present: Present, free: dict[str, int | None], result: Plan,
 ) -> None:
     group, name = volume["volume_group"], volume["name"]
-    if group not in present.groups and group not in coming:
-        there = ", ".join(sorted({*present.groups, *coming})) or "none"
-        result.errors.append(f"volume '{name}': volume_group: {group} is not on this host; there are {there}")
-        return
+    if group not in free:
+        there = ", ".join(sorted(free)) or "none"
+        result.not_yet.append(f"volume '{name}': volume_group: {group} is not on this host; there are {there}")
     unit = present.groups.get(group, (0, _EXTENT_BYTES))[1]
     count = extents(volume["size_gib"], unit)
     have = present.volumes.get(f"{group}/{name}")
     target = f"volume {group}/{name}"
+    result.volumes.append({
+        "name": name, "volume_group": group, "device": f"/dev/{group}/{name}", "size_mib": count * unit // 2**20,
+    })
     if have is None:
         # -W y wipes what an earlier volume left in these extents; the volume itself is new.
         command = ["lvcreate", "--yes", "-W", "y", "-l", str(count), "-n", name, group]
         result.add(Action("create", target, f"{volume['size_gib']:g} GiB"), command)
-        free[group] = free.get(group, 0) - count * unit
+        _take(free, group, count * unit)
     elif count * unit > have:
         detail = f"{have / 2**30:g} to {volume['size_gib']:g} GiB"
         result.add(Action("grow", target, detail), ["lvextend", "-l", str(count), f"{group}/{name}"])
-        free[group] = free.get(group, 0) - (count * unit - have)
+        _take(free, group, count * unit - have)
     elif count * unit < have:
         result.errors.append(f"volume '{name}': size_gib: {volume['size_gib']:g} is less than the {have / 2**30:g} GiB it has; a volume"
                              " is never shrunk")
 
 
-def filter_text(text: str, groups: Sequence[str]) -> str:
-    """lvmlocal.conf with a block that keeps dom0 out of the guests' volumes: it must never activate what lies inside a guest's disk.
+def _take(free: dict[str, int | None], group: str, size_bytes: int) -> None:
+    left = free.get(group)
+    if left is not None:
+        free[group] = left - size_bytes
 
-    No pattern accepts: a device is rejected when every name of it that matches a pattern matches one that rejects (lvm.conf(5)).
+
+def filter_patterns(groups: Sequence[str]) -> list[str]:
+    """Patterns that reject every volume of the groups, under both of its names.
+
+    A device is rejected when each of its names that matches a pattern matches one that rejects; names that match none, such as
+    /dev/dm-3, do not count (lvm.conf(5), devices/filter). So no pattern here accepts anything.
     """
     patterns = []
     for name in sorted(groups):
         escaped = name.replace("+", "[+]").replace(".", "[.]")
         mapped = escaped.replace("-", "--")
-        patterns += [f'"r|^/dev/{escaped}/.*|"', f'"r|^/dev/mapper/{mapped}-[^-].*|"']
-    return with_block(text, OWNER, ["devices {", f"    global_filter = [ {', '.join(patterns)} ]", "}"])
+        patterns += [f"r|^/dev/{escaped}/.*|", f"r|^/dev/mapper/{mapped}-[^-].*|"]
+    return patterns
+
+
+def _without_comments(text: str) -> str:
+    return re.sub(r'("(?:[^"\\]|\\.)*")|#[^\n]*', lambda match: match.group(1) or "", text)
+
+
+def patterns_in(text: str) -> list[str] | None:
+    """The value of global_filter in a configuration of LVM or in the output of `lvmconfig`; None when it is not set there."""
+    match = _GLOBAL_FILTER.search(_without_comments(text))
+    return re.findall(r'"((?:[^"\\]|\\.)*)"', match.group(1)) if match else None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The filter of a host. content: lvmlocal.conf as it must be; patterns: what `lvmconfig` must answer then; errors: why not."""
+
+    content: str
+    patterns: list[str]
+    errors: list[str]
+
+
+def host_filter(lvm_conf: str, lvmlocal_conf: str, groups: Sequence[str]) -> Filter:
+    """A filter that keeps the host's LVM out of the guests' volumes: it must never activate what lies inside a guest's disk.
+
+    Patterns of the administrator in lvm.conf are kept behind ours as long as they reject only: one that accepts would let the
+    volumes in again by another of their names.
+    """
+    own = with_block(lvmlocal_conf, OWNER, [])
+    errors = []
+    if "global_filter" in _without_comments(own):
+        errors.append(f"{FILTER_FILE}: global_filter: is set outside the block of this role; allowed is to set it in {MAIN_FILE}")
+    theirs = patterns_in(lvm_conf)
+    if theirs is None and "global_filter" in _without_comments(lvm_conf):
+        errors.append(f"{MAIN_FILE}: global_filter: cannot be understood; allowed is a list of patterns in double quotes")
+    theirs = theirs or []
+    if any(not pattern.startswith("r") for pattern in theirs) and theirs != ["a|.*|"]:
+        errors.append(f"{MAIN_FILE}: global_filter: {', '.join(theirs)}; allowed are patterns that reject (r), as one that accepts"
+                      " lets the host into the guests' volumes")
+    patterns = filter_patterns(groups) + [pattern for pattern in theirs if pattern.startswith("r")]
+    value = ", ".join(f'"{pattern}"' for pattern in patterns)
+    return Filter(with_block(lvmlocal_conf, OWNER, ["devices {", f"    global_filter = [ {value} ]", "}"]), patterns, errors)

@@ -15,8 +15,10 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS
 
 CONFIGURATION = "/etc/mdadm/mdadm.conf"
-_SPACE = uuid.UUID("b3a1a7a2-6f0e-5c57-9d6f-2c9a4c1f7d55")
 OWNER = "arrays of xenfold.consolidation, role storage"
+_SPACE = uuid.UUID("b3a1a7a2-6f0e-5c57-9d6f-2c9a4c1f7d55")
+# A disk sold as 2 TB has 1863 GiB; less than this share of what the inventory says is another disk.
+_SIZE_SHARE = 0.93
 
 
 def array_uuid(host: str, name: str) -> str:
@@ -26,11 +28,21 @@ def array_uuid(host: str, name: str) -> str:
 
 
 @dataclass(frozen=True)
+class Running:
+    """An array that the kernel knows. device: as mdadm names it; active: False when it waits for disks."""
+
+    device: str
+    active: bool
+
+
+@dataclass(frozen=True)
 class Step:
-    """One command, or several that belong together, with the action that a person is shown."""
+    """One array's change: the action that a person is shown, the disks to wipe first (by consent), and the commands."""
 
     action: Action
+    device: str
     commands: tuple[tuple[str, ...], ...]
+    wipe: tuple[Disk, ...] = ()
 
 
 @dataclass
@@ -42,23 +54,24 @@ class Plan:
     uuids: dict[str, str] = field(default_factory=dict)
 
 
-def running_arrays(scan: str) -> dict[str, str]:
-    """UUID -> device of the running arrays, from `mdadm --detail --scan`."""
+def known_arrays(scan: str) -> dict[str, Running]:
+    """UUID -> array, from `mdadm --detail --scan`."""
     found = {}
     for line in scan.splitlines():
-        match = re.match(r"ARRAY (\S+) .*UUID=([0-9a-f:]+)", line)
+        match = re.match(r"(INACTIVE-)?ARRAY (\S+) .*UUID=([0-9a-f:]+)", line)
         if match:
-            found[match.group(2)] = match.group(1)
+            found[match.group(3)] = Running(match.group(2), not match.group(1))
     return found
 
 
 def plan(
-    host: str, arrays: Sequence[Mapping[str, Any]], disks: Mapping[str, Disk | None], running: Mapping[str, str],
-    consents: Mapping[str, str],
+    host: str, homehost: str, arrays: Sequence[Mapping[str, Any]], disks: Mapping[str, Disk | None],
+    known: Mapping[str, Running], consents: frozenset[str],
 ) -> Plan:
     """Plan all arrays of a host before the first change.
 
-    disks: member id -> what was found there (None: no such disk); running: UUID -> device; consents: serial -> its confirmation.
+    host: name in the inventory; homehost: name that the machine has itself; disks: member id -> what was found there
+    (None: no such disk); known: UUID -> array of the kernel; consents: serials of disks whose data may be lost.
     """
     result = Plan()
     for array in arrays:
@@ -66,10 +79,14 @@ def plan(
         result.uuids[array["name"]] = wanted
         errors, members = _members(array, disks)
         if not errors:
-            errors, step = _decide(array, wanted, members, running, consents)
-            if step:
-                result.steps.append(step)
+            outcome = _decide(array, wanted, members, known, consents, homehost)
+            if isinstance(outcome, Step):
+                result.steps.append(outcome)
+            else:
+                errors = outcome
         result.errors += [f"array '{array['name']}': {error}" for error in errors]
+    if len(set(result.uuids.values())) < len(result.uuids):
+        result.errors.append("arrays: uuid: two arrays have the same; allowed is one of its own for each, or none to derive it")
     return result
 
 
@@ -84,7 +101,7 @@ def _members(array: Mapping[str, Any], disks: Mapping[str, Disk | None]) -> tupl
         if disk.serial != member["serial"]:
             errors.append(f"disk {member['id']} has the serial {disk.serial or 'none'}; the inventory says {member['serial']}")
         size = member.get("size_gib")
-        if size and disk.size_bytes < size * 2**30 * 0.93:
+        if size and disk.size_bytes < size * 2**30 * _SIZE_SHARE:
             has = f"{disk.size_bytes / 2**30:.2f} GiB"
             errors.append(f"disk {member['id']} (serial {member['serial']}) has {has}; the inventory says {size:g}")
         found.append(disk)
@@ -92,43 +109,66 @@ def _members(array: Mapping[str, Any], disks: Mapping[str, Disk | None]) -> tupl
 
 
 def _decide(
-    array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], running: Mapping[str, str], consents: Mapping[str, str],
-) -> tuple[list[str], Step | None]:
-    target = f"array /dev/md/{array['name']}"
-    found = [disk.md.get("MD_UUID", "") for disk in disks]
-    if all(value == wanted for value in found):
-        level = disks[0].md.get("MD_LEVEL", "").removeprefix("raid")
-        if level != str(array["level"]):
-            return [f"it exists with level {level}; the inventory says {array['level']}, and a level is not changed"], None
-        if wanted in running:
-            return [], None
-        command = ("mdadm", "--assemble", f"/dev/md/{array['name']}", f"--uuid={wanted}", *(disk.path for disk in disks))
-        return [], Step(Action("assemble", target, "it exists on its disks but does not run"), (command,))
-    if wanted in found:
+    array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], known: Mapping[str, Running], consents: frozenset[str], homehost: str,
+) -> list[str] | Step:
+    """The one step that the array needs, or errors; an empty list when nothing is to do."""
+    device = f"/dev/md/{array['name']}"
+    others = [value for value, running in known.items() if running.device == device and value != wanted]
+    if others:
+        return [f"{device} is another array, with the UUID {others[0]}; stop that one, or give this one another name"]
+    owned = [disk for disk in disks if disk.md.get("MD_UUID") == wanted]
+    if len(owned) == len(disks):
+        return _existing(array, wanted, disks, known.get(wanted))
+    if owned:
         strange = [f"{disk.path} (serial {disk.serial}) holds {'; '.join(disk.uses) or 'nothing'}"
-                   for disk in disks if disk.md.get("MD_UUID") != wanted]
-        return [f"only a part of its disks belongs to it, and it is not touched: {', '.join(strange)}"], None
-    if wanted in running:
-        return [f"it runs as {running[wanted]} on other disks than the inventory names"], None
-    errors: list[str] = []
-    cleaning: list[tuple[str, ...]] = []
-    for disk in disks:
-        if not disk.uses:
-            continue
-        if disk.serial not in consents:
+                   for disk in disks if disk not in owned]
+        part = f"{len(owned)} of its {len(disks)} disks belong to it, but {', '.join(strange)}"
+        return [f"it is degraded or foreign, and is not touched: {part}. A new disk is added by: mdadm --manage {device} --add DISK"]
+    if wanted in known:
+        return [f"it runs as {known[wanted].device} on other disks than the inventory names"]
+    return _new(array, wanted, disks, consents, homehost)
+
+
+def _existing(array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], running: Running | None) -> list[str] | Step:
+    device = f"/dev/md/{array['name']}"
+    # Read by blkid, on a host without mdadm, a superblock shows neither; mdadm is asked again once it is installed.
+    level, count = (disks[0].md.get(key) for key in ("MD_LEVEL", "MD_DEVICES"))
+    if level and level.removeprefix("raid") != str(array["level"]):
+        return [f"it exists with level {level.removeprefix('raid')}; the inventory says {array['level']}, and a level is not changed"]
+    if count and int(count) != len(disks):
+        return [f"it exists with {count} members; the inventory says {len(disks)}, and their number is not changed"]
+    if not running or not running.active:
+        why = "the kernel waits for disks that are there" if running else "it exists on its disks but does not run"
+        command = ("mdadm", "--assemble", device, f"--uuid={wanted}", *(disk.path for disk in disks))
+        # An array that waits holds its disks; mdadm would skip them as busy.
+        first = (("mdadm", "--stop", running.device),) if running else ()
+        return Step(Action("assemble", f"array {device}", why), device, (*first, command))
+    if running.device != device:
+        # Makes mdadm read its names from mdadm.conf again; udev then sets the link, also while the array is in use.
+        command = ("mdadm", "--incremental", "--rebuild-map")
+        return Step(Action("name", f"array {device}", f"it runs as {running.device}"), device, (command,))
+    return []
+
+
+def _new(
+    array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], consents: frozenset[str], homehost: str,
+) -> list[str] | Step:
+    device = f"/dev/md/{array['name']}"
+    full = [disk for disk in disks if disk.uses]
+    errors = []
+    for disk in full:
+        if disk.work:
+            errors.append(f"{disk.path} (serial {disk.serial}) is in use and is never wiped: {'; '.join(disk.uses)}")
+        elif disk.serial not in consents:
             errors.append(f"{disk.path} (serial {disk.serial}) is not empty: {'; '.join(disk.uses)}. It is not touched. If its data may be"
                           f" lost, say so: storage_wipe: [{{serial: {disk.serial}, confirm: {disk.serial}}}]")
-        elif any(use.startswith(("mounted", "held by", "swap", "disk of a running", "opened")) for use in disk.uses):
-            errors.append(f"{disk.path} (serial {disk.serial}) is in use and is not wiped: {'; '.join(disk.uses)}")
-        else:
-            cleaning += _wipe_commands(disk)
     if errors:
-        return errors, None
-    level, chunk = array["level"], array.get("chunk_kib") or 512
-    create = ["mdadm", "--create", f"/dev/md/{array['name']}", f"--level={level}", f"--raid-devices={len(disks)}", "--metadata=1.2",
-               f"--name={array['name']}", f"--uuid={wanted}"]
+        return errors
+    level = array["level"]
+    create = ["mdadm", "--create", device, f"--level={level}", f"--raid-devices={len(disks)}", "--metadata=1.2",
+              f"--name={array['name']}", f"--homehost={homehost}", f"--uuid={wanted}"]
     if level != 1:
-        create.append(f"--chunk={chunk}")
+        create.append(f"--chunk={array.get('chunk_kib') or 512}")
     if level == 10:
         create.append("--layout=n2")
     if LEVELS[level][1]:
@@ -136,30 +176,20 @@ def _decide(
     # --run answers mdadm's questions (a level 1 array cannot be booted from, and the like). It is given only here, after every
     # member has passed the empty test or has its own consent in this very run.
     create += ["--run", *(disk.path for disk in disks)]
-    wiped = ", ".join(disk.serial for disk in disks if disk.uses)
-    detail = f"level {level} on " + ", ".join(disk.serial for disk in disks) + (f", wiping {wiped} by consent" if wiped else "")
-    return [], Step(Action("create", target, detail), (*cleaning, tuple(create)))
-
-
-def _wipe_commands(disk: Disk) -> list[tuple[str, ...]]:
-    commands: list[tuple[str, ...]] = []
-    if disk.md.get("MD_UUID"):
-        commands.append(("mdadm", "--zero-superblock", disk.path))
-    commands.append(("wipefs", "--all", "--force", disk.path))
-    end = disk.size_bytes // 2**20 - 1
-    for seek in (0, end):
-        commands.append(("dd", "if=/dev/zero", f"of={disk.path}", "bs=1M", "count=1", f"seek={seek}", "conv=fsync"))
-    return commands
+    detail = f"level {level} on " + ", ".join(disk.serial for disk in disks)
+    detail += ", wiping " + ", ".join(disk.serial for disk in full) + " by consent" if full else ""
+    return Step(Action("create", f"array {device}", detail), device, (tuple(create),), tuple(full))
 
 
 def configuration(text: str, uuids: Mapping[str, str]) -> str:
     """mdadm.conf with the wanted arrays in a block of our own; everything else stays.
 
-    By UUID, so that an array never comes up as md127. A line elsewhere that names one of them is dropped: it would be a second.
+    By UUID, so that an array never comes up as md127. An entry elsewhere that names one of them is dropped: it would be a second.
+    An entry goes on in every line that starts with white space (mdadm.conf(5)).
     """
-    def double(line: str) -> bool:
-        return line.startswith("ARRAY ") and any(value in line for value in uuids.values())
+    def double(entry: str) -> bool:
+        return entry.upper().startswith("ARRAY") and any(value in entry.lower() for value in uuids.values())
 
-    others = "\n".join(line for line in text.splitlines() if not double(line))
+    others = "\n".join(entry for entry in re.split(r"\n(?![ \t]+\S)", text) if not double(entry))
     lines = [f"ARRAY /dev/md/{name} metadata=1.2 UUID={value}" for name, value in sorted(uuids.items())]
     return with_block(others, OWNER, lines)

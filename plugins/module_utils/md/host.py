@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The md arrays of the host that this runs on: reading their state, carrying out a plan's steps."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import Step
+from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
+
+
+def find_disks(runner: Runner, arrays: Iterable[Mapping[str, Any]]) -> dict[str, look.Disk | None]:
+    """Member id -> its disk, None where there is no such disk."""
+    paths = {member["id"]: look.resolve(f"{look.BY_ID}/{member['id']}") for array in arrays for member in array["members"]}
+    disks = look.look(runner, (path for path in paths.values() if path))
+    return {name: disks[path] if path else None for name, path in paths.items()}
+
+
+def old_images(boot: Path, written: Path) -> list[str]:
+    """The initramfs images made before the file was written: the run that wrote it was cut off before it renewed them.
+
+    Only images whose kernel is there, since update-initramfs renews no others.
+    """
+    if not written.exists():
+        return []
+    since = written.stat().st_mtime
+    return sorted(
+        image.name for image in boot.glob("initrd.img-*")
+        if image.stat().st_mtime < since and any(boot.glob(f"vmlinu?-{image.name.removeprefix('initrd.img-')}"))
+    )
+
+
+def sync_of(action: str, completed: str) -> dict[str, Any] | None:
+    """What runs of an array's synchronisation, from `sync_action` and `sync_completed` of sysfs: its kind and percent."""
+    if action in ("", "idle", "frozen"):
+        return None
+    done, _, whole = completed.partition(" / ")
+    percent = round(100 * int(done) / int(whole), 1) if done.isdigit() and whole.isdigit() and int(whole) else 0.0
+    return {"action": action, "percent": percent}
+
+
+def describe(arrays: Iterable[Mapping[str, Any]], uuids: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The arrays as they are now, for the module's return value; state `absent` where there is none."""
+    found = []
+    for array in arrays:
+        device = f"/dev/md/{array['name']}"
+        kernel = look.resolve(device)
+        sysfs = Path("/sys/block") / os.path.basename(kernel or "none") / "md"
+
+        def value(name: str, folder: Path = sysfs) -> str:
+            try:
+                return (folder / name).read_text().strip()
+            except OSError:
+                return ""
+
+        found.append({
+            "name": array["name"],
+            "device": device,
+            "kernel_device": kernel,
+            "uuid": uuids[array["name"]],
+            "state": value("array_state") or "absent",
+            "missing_members": int(value("degraded") or 0),
+            "members": [member["serial"] for member in array["members"]],
+            "resync": sync_of(value("sync_action"), value("sync_completed")),
+        })
+    return found
+
+
+def _clear(runner: Runner, path: str, front: int) -> None:
+    # Opens the device exclusively, as wipefs does, so a device that came into use since it was looked at ends the run here.
+    look.zero_edges(path, front)
+    runner.change(["wipefs", "--all", path])
+    runner.change(["udevadm", "settle"])
+    # The table is zeroed but the kernel may still show its partitions. A device that can have none refuses this.
+    runner.change(["blockdev", "--rereadpt", path], ok=())
+    runner.change(["udevadm", "settle"])
+
+
+def carry_out(runner: Runner, steps: Sequence[Step]) -> None:
+    """Carry out the steps of a plan without errors."""
+    for step in steps:
+        for disk in step.wipe:
+            _clear(runner, disk.path, look.ARRAY_FRONT)
+        for command in step.commands:
+            runner.change(command)
+        runner.change(["udevadm", "settle"])
+        if step.action.verb == "create":
+            # What the disks held further in would show at the edges of the new array, also when an earlier run wiped them.
+            _clear(runner, step.device, look.EDGE)
