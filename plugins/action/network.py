@@ -90,26 +90,29 @@ class ActionModule(ActionBase):
                 "unmet": verdict.get("unmet", [])}
 
     def _why(self, verdict: dict[str, Any]) -> str:
-        if verdict.get("unmet") and verdict.get("reached"):
-            return "; ".join(verdict["unmet"])
-        if verdict.get("reached"):
-            return str(verdict.get("msg") or f"the guard is at '{verdict.get('step')}'")
-        return f"the host could not be reached over a new connection ({verdict.get('msg', 'no time was left')})"
+        """The last trouble that an answer, or the lack of one, told of; the guard may have acted since."""
+        return str(verdict["trouble"] or f"the guard is at '{verdict.get('step')}'")
 
     def _ask(self, state: str, deadline: float, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Ask for `state` of the guard, each time over a new connection, until the answer is final or the time is over."""
-        answer: dict[str, Any] = {}
+        """Ask for `state` of the guard, each time over a new connection, until the answer is final or the time is over.
+
+        Returns the last answer with `reached`, and with the last `unmet` and `trouble` (a text) that any of the answers told of.
+        """
+        answer: dict[str, Any] = {"reached": False, "unmet": [], "trouble": ""}
         while True:
             self._connection.reset()
             wait_seconds = max(1, int(min(deadline - time.monotonic(), 30)))
             try:
                 got = self._execute_module(GUARD, {"state": state, "wait_seconds": wait_seconds}, task_vars=task_vars)
-                answer = {**got, "reached": True}
+                trouble = "; ".join(got.get("unmet", [])) or ("" if "step" in got else str(got.get("msg", "")))
+                answer = {**got, "reached": True, "unmet": got.get("unmet") or answer["unmet"], "trouble": trouble or answer["trouble"]}
                 waiting = got.get("step") in ("armed", "restoring") and (state == "restored" or bool(got.get("unmet")))
                 if "step" in got and not waiting:
-                    return answer
+                    # Nothing is unmet any more when the guard still stands; when it has acted, the last trouble is why.
+                    return answer if got["step"] != "armed" else {**answer, "unmet": [], "trouble": ""}
             except AnsibleConnectionFailure as failure:
-                answer = {**answer, "reached": False, "msg": str(failure.message).strip()}
+                lost = f"the host could not be reached over a new connection ({str(failure.message).strip()})"
+                answer = {**answer, "reached": False, "trouble": lost}
             # The last seconds belong to the decision to go back, which has to arrive before the guard acts by itself.
             if time.monotonic() >= deadline - (0 if state == "restored" else 7):
                 return answer
