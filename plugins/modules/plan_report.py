@@ -113,7 +113,8 @@ def main() -> None:
     if not module.check_mode:
         for file in missing:
             write_atomically(file)
-    written = [] if module.check_mode else [os.path.relpath(file.path) for file in wanted]
+    # In full: Ansible works in the playbook's folder, and the person who reads this in another.
+    written = [] if module.check_mode else [os.path.abspath(file.path) for file in wanted]
     module.exit_json(**result, lines=lines_of(view, written), refusal=view.refusal)
 
 

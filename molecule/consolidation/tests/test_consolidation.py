@@ -24,6 +24,17 @@ def _guests(host, plan):
     return plan["hosts"].get(host.check_output("hostname"), {}).get("workloads", [])
 
 
+def test_the_preview_on_bare_hosts_showed_what_the_run_then_did():
+    """The run that finds nothing to do, for idempotence, records nothing."""
+    records = [json.loads(line) for line in Path(os.environ["XENFOLD_ACTIONS"]).read_text().splitlines()]
+
+    def taken(check):
+        return sorted((record["host"], record["task"], record["actions"]) for record in records if record["check"] is check)
+
+    assert len(taken(True)) > 10
+    assert taken(True) == taken(False)
+
+
 def test_the_plan_keeps_the_rule(plan):
     assert plan["status"] in ("optimal", "feasible", "nothing_to_do")
     assert sorted(plan["placement"]) == sorted(ADDRESSES)
