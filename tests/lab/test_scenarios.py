@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# A scenario joins when it has been seen to pass; molecule/consolidation is the next (`molecule test -s consolidation`).
-SCENARIOS = ("dom0",)
+SCENARIOS = ("network", "consolidation", "dom0")
 ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 
 
