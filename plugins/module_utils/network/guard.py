@@ -13,6 +13,7 @@ What the scripts do is a function of the change and of the state before it.
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network import plan
@@ -88,7 +89,13 @@ def apply_script(change: plan.Change, bridges: Sequence[str], directory: str = D
     lines += [f"joined {_q(name)} {_q(master)} || {{ ip link set dev {_q(name)} down; networkctl reconfigure {_q(name)}; }}\n"
               for name, master in change.joins]
     lines.append(f": > {_q(directory)}/applied\n")
+    lines.append(_announce(directory))
     return "".join(lines)
+
+
+def _announce(directory: str) -> str:
+    """The line that tells the neighbours (module `announce`), by the Python that runs here."""
+    return f"{_q(sys.executable)} {_q(directory)}/announce\n"
 
 
 def _wait(conditions: Sequence[str], seconds: int) -> list[str]:
@@ -125,7 +132,7 @@ def restore_script(
     lines += [f"  {line}" for line in _restore_links(change, before, settle_seconds)]
     lines.append("fi\n")
     lines += [f"rm -f {_q(root + BOOT_LINK)} {_q(root + BOOT_UNIT)}\n", "mv restoring restored\n",
-              f"systemctl stop {UNIT}.timer 2>/dev/null\n", "exit 0\n"]
+              f"systemctl stop {UNIT}.timer 2>/dev/null\n", f"test \"${{1:-}}\" = boot || {_announce(directory)}", "exit 0\n"]
     return "".join(lines)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import glob
+import inspect
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, read_texts, write_atomically
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network import guard, live, plan, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network import announce, guard, live, plan, render
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 _PATTERNS = (
@@ -138,6 +139,7 @@ class Host:
             "before-routes.json": self._runner.read(["ip", "-j", "route", "show"]).out,
             "interfaces": plan.NO_STANZAS,
             "restore": guard.restore_script(change, before, saved, self.directory, root),
+            "announce": inspect.getsource(announce),
             "apply": guard.apply_script(change, bridges, self.directory, root),
             "change.json": json.dumps({**record, "touched": touched, "armed_at": time.monotonic(),
                                        "confirm_seconds": confirm_seconds}),

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network import guard, plan, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network import announce, guard, plan, render
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network.host import Host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
@@ -97,6 +97,27 @@ def test_the_old_files_come_back_to_the_byte(box: Box) -> None:
     assert box.files() == hosts.bare().files
     assert box.host.step() == "restored"
     assert not os.path.lexists(str(box.root) + guard.BOOT_LINK)
+
+
+def test_the_neighbours_are_told_after_the_change_and_after_its_end(box: Box) -> None:
+    arm(box, OVER_MANAGEMENT, hosts.bare(), (hosts.MANAGEMENT,))
+    assert box.script("apply")[-1] == "ip -j addr show"
+    assert box.script("restore")[-1] == "ip -j addr show"
+
+
+def test_an_announcement_is_a_request_for_the_own_address() -> None:
+    frame = announce.announcement("52:54:00:aa:00:02", "192.0.2.10")
+    ethernet, arp = "ffffffffffff525400aa00020806", "0001080006040001"
+    assert frame.hex() == ethernet + arp + "525400aa0002" + "c000020a" + "000000000000" + "c000020a"
+
+
+def test_announced_are_addresses_of_cards_bonds_and_bridges_that_are_up() -> None:
+    listing = (hosts.SEEN / "ip-addr.json").read_text()
+    links = hosts.seen_links()
+    assert [(device, address) for device, _mac, address in announce.announced(listing)] == [
+        (link.name, address.partition("/")[0]) for link in links.values() if link.name != "lo" and link.up
+        for address in link.addresses if ":" not in address]
+    assert announce.announced("") == []
 
 
 def test_changed_files_come_back_with_their_mode(box: Box) -> None:
