@@ -191,6 +191,17 @@ options:
     description: Whether guests start with the host at all; V(false) removes the links of all guests in the list.
     type: bool
     default: true
+  elsewhere:
+    description:
+      - What the other hosts have, as host -> guests -> state; the guests are those that M(xenfold.consolidation.xl_guest_info) returns.
+      - A guest that is on another host, or starts with it, is never started here, nor linked to start.
+    type: dict
+    default: {}
+  unasked:
+    description: Hosts that could not be asked. While there are any, no guest is started that does not run here already.
+    type: list
+    elements: str
+    default: []
   wait_seconds:
     description: How long to wait for a started guest to run, and for guests to take up a new size.
     type: int
@@ -275,6 +286,8 @@ def main() -> None:
             "config_dir": {"type": "str", "default": "/etc/xen/guests"},
             "autostart_dir": {"type": "str", "default": "/etc/xen/auto"},
             "autostart": {"type": "bool", "default": True},
+            "elsewhere": {"type": "dict", "default": {}},
+            "unasked": {"type": "list", "elements": "str", "default": []},
             "wait_seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -283,13 +296,16 @@ def main() -> None:
     errors = check_guests(options["guests"])
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
+    odd = [host for host, there in options["elsewhere"].items() if not isinstance(there, dict)]
+    if odd:
+        module.fail_json(msg=f"elsewhere: {odd[0]}: value {options['elsewhere'][odd[0]]!r}, allowed a mapping of guests to their states")
     guests = plan.order([normalise(guest) for guest in options["guests"]])
     places = plan.Places(options["config_dir"], options["autostart_dir"], options["autostart"])
     xl = Xl(Runner(module))
     result: dict[str, Any] = {}
     try:
         host = apply.read(xl, guests, places)
-        steps = plan.steps(guests, host, places)
+        steps = plan.steps(guests, host, places, plan.Others.of(options["elsewhere"], options["unasked"]))
         if not host.xen_runs and not module.check_mode:
             steps.obstacles.append("Xen does not run on this host; the role dom0 sets it up, and it takes a reboot")
         if not module.check_mode:
@@ -306,7 +322,7 @@ def main() -> None:
             "diff": diffs(steps, host.texts),
         }
         if steps.obstacles:
-            module.fail_json(msg="Nothing was changed: " + "; ".join(steps.obstacles), obstacles=steps.obstacles,
+            module.fail_json(msg="No guest was changed: " + "; ".join(steps.obstacles), obstacles=steps.obstacles,
                              **(result | {"changed": False}))
         for pending in steps.pending:
             module.warn(pending.line())

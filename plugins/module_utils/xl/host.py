@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import Domain
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, Domain
 
+LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
+"""The name of an autostart link, with the guest's name in it."""
 HYPERVISOR_TYPE = "/sys/hypervisor/type"
 
 
@@ -50,6 +53,15 @@ def read_links(directory: str) -> tuple[dict[str, str], tuple[str, ...]]:
     except FileNotFoundError:
         pass
     return links, tuple(sorted(others))
+
+
+def guests_there(domains: Mapping[str, Domain], links: Iterable[str]) -> dict[str, str]:
+    """Guest -> its state, of all that run here, arrive, have just left, or (`autostart`) will start with the host."""
+    found = {match[1]: "autostart" for link in links if (match := LINK.fullmatch(link))}
+    for name, domain in domains.items():
+        if name != DOM0:
+            found[name.removesuffix(INCOMING).removesuffix(LEFT)] = domain.state
+    return dict(sorted(found.items()))
 
 
 def needs_of(guest: Mapping[str, Any]) -> list[str]:

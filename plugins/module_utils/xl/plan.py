@@ -3,21 +3,19 @@
 """From wanted guests and a host's state to the steps between them: one pure function."""
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, differing
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import HostState, needs_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import LINK, HostState, needs_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
 
 Guest = Mapping[str, Any]
 
-_LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
 _CFG_MODE = 0o640
 _START_OF_THE_REST = 100
 
@@ -32,6 +30,31 @@ class Places:
 
     def config(self, name: str) -> str:
         return f"{self.config_dir}/{name}.cfg"
+
+
+@dataclass(frozen=True)
+class Others:
+    """What is known of the other hosts: guest -> (host, state) of what they have, and the hosts that were not asked."""
+
+    guests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    unasked: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, elsewhere: Mapping[str, Mapping[str, str]], unasked: Iterable[str]) -> Others:
+        """From host -> {guest: state}, as xl_guest_info gives it."""
+        return cls({guest: (host, state) for host in sorted(elsewhere, reverse=True) for guest, state in elsewhere[host].items()},
+                   tuple(sorted(unasked)))
+
+    def against(self, name: str) -> str | None:
+        """Why a guest that does not run here must not be started here, if anything speaks against it."""
+        if name in self.guests:
+            host, state = self.guests[name]
+            what = f"starts with the host {host}" if state == "autostart" else f"is {state} on {host}"
+            return f"guest {name!r}: it {what}; it is never started a second time"
+        if self.unasked:
+            return (f"guest {name!r}: {', '.join(self.unasked)} could not be asked whether it runs there; it is started only when "
+                    "every host has answered")
+        return None
 
 
 @dataclass
@@ -63,7 +86,7 @@ def order(guests: Sequence[Guest]) -> list[Guest]:
     return sorted(guests, key=lambda guest: guest["autostart"] or _START_OF_THE_REST)
 
 
-def steps(guests: Sequence[Guest], host: HostState, places: Places) -> Steps:
+def steps(guests: Sequence[Guest], host: HostState, places: Places, others: Others | None = None) -> Steps:
     """The steps for a host. guests: normalised, all that are defined here. Obstacles forbid every step."""
     found = Steps()
     wanted = {guest["name"] for guest in guests}
@@ -73,6 +96,8 @@ def steps(guests: Sequence[Guest], host: HostState, places: Places) -> Steps:
         _links(guest, host, places, found)
     for guest in order(guests):
         _run(guest, host, found)
+    told = [(others or Others()).against(guest["name"]) for guest in guests if guest["name"] not in host.domains]
+    found.obstacles += [line for line in told if line]
     found.unmanaged = sorted(set(host.domains) - wanted - {DOM0})
     return found
 
@@ -87,7 +112,7 @@ def _links(guest: Guest, host: HostState, places: Places, found: Steps) -> None:
     if right and host.links.get(right) != config:
         found.link[f"{places.autostart_dir}/{right}"] = config
     for entry in host.entries:
-        match = _LINK.fullmatch(entry)
+        match = LINK.fullmatch(entry)
         if entry == right or (match and match[1] == name):
             found.obstacles.append(
                 f"guest {name!r}: {places.autostart_dir}/{entry} is no link, it would start the guest by another "
@@ -96,7 +121,7 @@ def _links(guest: Guest, host: HostState, places: Places, found: Steps) -> None:
 
 
 def _belongs(link: str, target: str, name: str, config: str) -> bool:
-    match = _LINK.fullmatch(link)
+    match = LINK.fullmatch(link)
     return target == config or (match is not None and match[1] == name)
 
 

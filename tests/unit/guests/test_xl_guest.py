@@ -81,3 +81,20 @@ def test_the_difference_shows_the_configuration_and_every_other_step(tmp_path, m
          "after": render(normalise(STORED))},
         {"prepared": f"link /etc/xen/auto/07-web01: to {tmp_path}/guests/web01.cfg\nstart guest web01\n"},
     ]
+
+
+@pytest.mark.parametrize(("xen", "table", "links", "expected"), [
+    (False, None, [], {}),
+    (False, None, ["07-web01", "batch"], {"web01": "autostart", "batch": "autostart"}),
+    (True, "web01  3  128  1  -b----  20.4\n", ["07-web01", "10-db01.cfg"], {"db01": "autostart", "web01": "running"}),
+    (True, "web01  3  128  1  --p---  20.4\ndb01--incoming  4  128  1  --p---  0.1\na--migratedaway  5  1  1  ---s--  1.0\n", [],
+     {"a": "shutdown", "db01": "paused", "web01": "paused"}),
+])
+def test_what_a_host_has(xen, table, links, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "xen_runs", lambda: xen)
+    for name in links:
+        (tmp_path / name).symlink_to(f"/etc/xen/guests/{name}.cfg")
+    heading = "Name  ID  Mem VCPUs  State  Time(s)\nDomain-0  0  896  1  r-----  205.1\n"
+    run = [] if table is None else [{"command": ["xl", "list"], "out": heading + table}]
+    command_cases.run("xl_guest_info", {"input": {"autostart_dir": str(tmp_path)}, "run": run,
+                                        "output": {"changed": False, "guests": expected}})

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What runs already stays where it is."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.filter.keep_running import FilterModule
+from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
+
+keep_running = FilterModule().filters()["keep_running"]
+HOSTS = [{"name": name, "capacity": {"memory_mib": 1000}} for name in ("xen01", "xen02")]
+
+
+def problem(*names: str, **current: str) -> dict[str, Any]:
+    workloads = [{"name": name, "demand": {"memory_mib": 300}, **({"current": current[name]} if name in current else {})} for name in names]
+    return {"hosts": HOSTS, "workloads": workloads, "rules": [], "policy": {}}
+
+
+def test_a_new_workload_moves_nobody() -> None:
+    """Without what was found, `a` would be packed first and push the others around."""
+    kept = keep_running(problem("a", "b", "c"), {"xen01": {"b": "running"}, "xen02": {"c": "autostart"}})
+    plan = place(kept)
+    assert plan["placement"]["b"] == "xen01" and plan["placement"]["c"] == "xen02"
+    assert [move["workload"] for move in plan["moves"]] == ["a"]
+
+
+def test_what_is_found_counts_more_than_what_is_written() -> None:
+    kept = keep_running(problem("a", "b", a="xen01", b="xen01"), {"xen01": {}, "xen02": {"a": "running", "stranger": "running"}})
+    assert [workload.get("current") for workload in kept["workloads"]] == ["xen02", "xen01"]
+    assert kept["policy"]["max_moves"] == 0
+
+
+def test_the_problem_itself_stays() -> None:
+    given = problem("a")
+    keep_running(given, {"xen01": {"a": "running"}})
+    assert given == problem("a")
+
+
+@pytest.mark.parametrize(("given", "found", "text"), [
+    (problem("a"), {"xen02": {"a": "running"}, "xen01": {"a": "autostart"}}, "guest 'a': xen01 and xen02 both have it"),
+    (problem("a"), {"xen01": ["a"]}, "found: value {'xen01': ['a']}, allowed a mapping host -> guest -> state"),
+    ({"hosts": []}, {}, "problem: has no 'workloads' and 'policy'"),
+    (3, {}, "problem: has no 'workloads' and 'policy'"),
+])
+def test_refused(given: Any, found: Any, text: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="keep_running: ") as caught:
+        keep_running(given, found)
+    assert text in str(caught.value)
