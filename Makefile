@@ -45,8 +45,8 @@ lab: lab-packages .vendor/stamp ## boot two Xen hosts in QEMU and run site.yml o
 	$(PLAYBOOK) -i inventories/lab playbooks/site.yml
 	@echo "The lab runs: $(BIN)/python -m lab ssh xen01 xl list"
 
-lab-down: ## end the lab and free all it holds
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m lab down; else $(PYTHON) -m lab down; fi
+lab-down: ## end every lab of this checkout and free all they hold
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m lab down --all; else $(PYTHON) -m lab down --all; fi
 
 test: lint unit scenarios ## lint, unit and integration tests, scenarios without a VM
 

@@ -42,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
         )
     sub.add_argument("--snapshot", metavar="NAME", help="restore this snapshot; when there is none, boot and save it")
     sub.add_argument("--timeout", type=int, default=faults.BOOT_SECONDS, metavar="SECONDS", help="bound of a cold boot")
-    add("down", "end the lab's processes and remove its run folder")
+    sub = add("down", "end the lab's processes and remove its run folder")
+    sub.add_argument("--all", action="store_true", help="of all labs of this checkout, whatever their names")
     sub = add("status", "what runs")
     sub.add_argument("--json", action="store_true")
     sub = add("ssh", "log in to a host, or run a command on it", "host")
@@ -91,8 +92,9 @@ def _up(args: argparse.Namespace) -> int:
 
 
 def _down(args: argparse.Namespace) -> int:
-    with locked(args.name):
-        labs.down(args.name)
+    for name in labs.names() if args.all else [args.name]:
+        with locked(name):
+            labs.down(name)
     return 0
 
 

@@ -18,7 +18,7 @@ from lab.accel import accelerator
 from lab.console import run, say
 from lab.errors import LabError
 from lab.image import Store, ensure_image, store_of
-from lab.paths import cache_root, run_folder
+from lab.paths import cache_root, labs_root, run_folder
 from lab.spec import Spec, check_name, differences
 from lab.state import Lab, find_lab, new_lab
 
@@ -155,6 +155,11 @@ def booted_key(lab: Lab) -> str:
     command = (Path(__file__).parent / "qemu.py").read_text(encoding="utf-8")
     parts = [json.dumps(lab.spec.as_dict(), sort_keys=True), lab.accel, version, command]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def names() -> list[str]:
+    """The labs of this checkout that have a run folder."""
+    return sorted(path.name for path in labs_root().iterdir() if path.is_dir()) if labs_root().is_dir() else []
 
 
 def down(name: str) -> None:

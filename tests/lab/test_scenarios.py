@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,5 +20,14 @@ ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_scenario(scenario: str, number: int) -> None:
     molecule = Path(sys.executable).parent / "molecule"
-    result = subprocess.run([str(molecule), "test", "-s", scenario, "--destroy", "always"], cwd=ROOT, timeout=3600)
-    assert result.returncode == 0, f"scenario {scenario} failed in round {number + 1}; its output is above"
+    # A session of its own: at the end of its time molecule is ended with everything that it has started.
+    process = subprocess.Popen([str(molecule), "test", "-s", scenario, "--destroy", "always"], cwd=ROOT, start_new_session=True)
+    try:
+        code = process.wait(timeout=3600)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        # Each scenario has a lab of its own name; that of `make lab` is left alone.
+        subprocess.run([sys.executable, "-m", "lab", "--name", scenario, "down"], cwd=ROOT, timeout=300)
+    assert code == 0, f"scenario {scenario} failed in round {number + 1}; its output is above"

@@ -41,6 +41,7 @@ def _estate() -> Iterator[None]:
 
 @pytest.mark.usefixtures("estate")
 def test_the_tutorial_says_what_happens() -> None:
+    assert not (ROOT / "build" / "lab" / "lab").exists(), "the lab of `make lab` runs; end it first: make lab-down"
     todo = steps((ROOT / "README.md").read_text())
     assert len(todo) > 10
     try:

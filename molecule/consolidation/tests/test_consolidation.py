@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PLAN = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "build" / "lab" / "plan.json"
+PLAN = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"]) / "build" / "consolidation" / "plan.json"
 ADDRESSES = {"web01": "10.9.0.51", "web02": "10.9.0.52", "db01": "10.9.0.53", "batch01": "10.9.0.54"}
 
 
@@ -100,6 +100,9 @@ def test_guests_write_to_their_disks(host, guests):
         while f"xenfold guest {name} up" not in host.run(f"cat {log}").stdout:
             assert time.monotonic() < deadline, host.run(f"tail -n 30 {log}").stdout
             time.sleep(3)
+        # Without its disk it would count in memory all the same.
+        text = host.file(log).content_string
+        assert f"xenfold guest {name} disk formatted" in text or f"xenfold guest {name} disk kept" in text, text
 
 
 def test_nothing_failed_on_the_host(host):

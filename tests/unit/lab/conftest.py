@@ -19,7 +19,8 @@ def labs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("lab.paths.labs_root", lambda: folder)
     for module in ("lab.state.run_folder", "lab.labs.run_folder"):
         monkeypatch.setattr(module, lambda name: folder / name)
-    monkeypatch.setattr("lab.state.labs_root", lambda: folder)
+    for module in ("lab.state.labs_root", "lab.labs.labs_root"):
+        monkeypatch.setattr(module, lambda: folder)
     monkeypatch.setenv("XENFOLD_LAB_CACHE", str(tmp_path / "cache"))
     return folder
 

@@ -60,6 +60,15 @@ def test_status_is_plain_data(lab: Lab, capsys: pytest.CaptureFixture[str]) -> N
     assert "xen01: off" in capsys.readouterr().out
 
 
+def test_all_labs_of_a_checkout_go_down(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    (lab.folder.parent / "other").mkdir()
+    assert main(["down", "--all"]) == 0
+    assert not lab.folder.exists() and not (lab.folder.parent / "other").exists()
+    told = capsys.readouterr()
+    assert "lab other is down" in told.out + told.err and "lab t is down" in told.out + told.err
+    assert main(["down", "--all"]) == 0
+
+
 def test_the_console_shows_its_last_lines(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     lab.serial_log("xen01").write_bytes(b"one\r\ntwo\xff\r\nthree\r\n")
     assert main(["--name", "t", "console", "xen01", "--lines", "2"]) == 0
