@@ -20,6 +20,7 @@ from .normalise import normalise
 from .objective import evaluate, loads
 from .packing import Item
 from .problem import Bools, Ints, Problem, plain
+from .repair import fewer_hosts
 from .rules import Rule, compile_rules
 from .search import Search
 from .state import State, group, static_mask
@@ -60,6 +61,7 @@ def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, ite
                     usable: Ints | None = None) -> list[Candidate]:
     """All placements found, best first."""
     found = Search(problem, rules, allowed, items, usable).run()
+    found += _repaired(problem, rules, allowed, items, found, usable)
     if any(not rule.spec.hard and rule.spec.weight for rule in rules):
         strict = static_mask(problem, rules, soft=True)
         found += Search(problem, rules, np.where(strict.any(axis=1, keepdims=True), strict, allowed), items, usable, soft=True).run()
@@ -75,6 +77,16 @@ def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, ite
     if usable is None and (not ranked or ranked[0].worth[0]):
         ranked = _rank(problem, rules, found + _rescued(problem, rules, allowed, items))
     return ranked
+
+
+def _repaired(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item], found: Sequence[Ints],
+              usable: Ints | None) -> list[Ints]:
+    """Placements on fewer hosts than the best of those found, down to the bound."""
+    ranked = _rank(problem, rules, found)
+    if problem.policy.objective == "balance" or not ranked or not ranked[0].complete():
+        return []
+    state = restore(problem, rules, allowed, items, ranked[0].host_of, usable)
+    return [fewer.host_of for fewer in fewer_hosts(state, items, hosts_bound(problem, allowed))]
 
 
 def _rescued(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item]) -> list[Ints]:
