@@ -158,7 +158,8 @@ class Host:
         self._later(guard.APPLY_UNIT, guard.APPLY_AFTER_SECONDS, "apply")
 
     def _later(self, unit: str, seconds: int, script: str) -> None:
-        self._runner.change(["systemctl", "stop", f"{unit}.timer"], ok=())
+        # The service of an earlier change may still be telling the neighbours; its name is needed.
+        self._runner.change(["systemctl", "stop", f"{unit}.timer", f"{unit}.service"], ok=())
         self._runner.change(["systemd-run", f"--on-active={seconds}", f"--unit={unit}", "--timer-property=AccuracySec=100ms",
                              "--collect", "/bin/sh", os.path.join(self.directory, script)])
 
@@ -189,5 +190,7 @@ class Host:
             if "active" in self._runner.read(["systemctl", "is-active", *units], ok=()).out.replace("inactive", ""):
                 return
             argument = ["again"]
+        else:
+            self._runner.change(["systemctl", "stop", f"{guard.RESTORE_UNIT}.service"], ok=())
         self._runner.change(["systemd-run", f"--unit={guard.RESTORE_UNIT}", "--collect", "--no-block", "/bin/sh",
                              os.path.join(self.directory, "restore"), *argument], ok=())
