@@ -19,6 +19,7 @@ from .moves import Schedule
 from .normalise import normalise
 from .objective import evaluate, loads
 from .packing import Item
+from .patterns import prove
 from .problem import Bools, Ints, Problem, plain
 from .repair import fewer_hosts
 from .rules import Rule, compile_rules
@@ -50,11 +51,13 @@ def place(document: Mapping[str, Any]) -> dict[str, Any]:
     rules = compile_rules(problem)
     allowed = static_mask(problem, rules)
     items = group(problem, rules, allowed)
+    bound = hosts_bound(problem, allowed)
     candidates = find_candidates(problem, rules, allowed, items)
+    bound, candidates = _prove(problem, rules, allowed, items, bound, candidates)
     chosen, schedule, weak = choose(problem, rules, candidates)
     if problem.policy.failover and weak is not None and chosen.complete():
         chosen, schedule, weak = spread_out(problem, rules, allowed, items, int(chosen.worth[6])) or (chosen, schedule, weak)
-    return _plan(problem, rules, allowed, candidates, chosen, schedule, weak)
+    return _plan(problem, rules, allowed, candidates, chosen, schedule, weak, bound)
 
 
 def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item],
@@ -66,17 +69,49 @@ def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, ite
         strict = static_mask(problem, rules, soft=True)
         found += Search(problem, rules, np.where(strict.any(axis=1, keepdims=True), strict, allowed), items, usable, soft=True).run()
     ranked = _rank(problem, rules, found)
-    for candidate in ranked[:6]:
-        for host_of in (candidate.host_of, relabel(problem, allowed, candidate.host_of)):
-            state = restore(problem, rules, allowed, items, host_of, usable)
-            go_home(state, items)
-            if problem.policy.objective == "balance":
-                level(state, items)
-            found.append(descend(problem, rules, state, items).host_of.copy())
+    found += [better for candidate in ranked[:6] for better in _improved(problem, rules, allowed, items, candidate.host_of, usable)]
     ranked = _rank(problem, rules, found)
     if usable is None and (not ranked or ranked[0].worth[0]):
         ranked = _rank(problem, rules, found + _rescued(problem, rules, allowed, items))
     return ranked
+
+
+def _improved(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item], host_of: Ints,
+              usable: Ints | None = None) -> list[Ints]:
+    """A placement, as it is and with whole hosts exchanged, made better without another host."""
+    found = []
+    for start in (host_of, relabel(problem, allowed, host_of)):
+        state = restore(problem, rules, allowed, items, start, usable)
+        go_home(state, items)
+        if problem.policy.objective == "balance":
+            level(state, items)
+        found.append(descend(problem, rules, state, items).host_of.copy())
+    return found
+
+
+def _prove(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item], bound: int,
+           candidates: list[Candidate]) -> tuple[int, list[Candidate]]:
+    """A better bound, and better candidates, where the best one is above the bound."""
+    if problem.policy.objective != "hosts" or not candidates or not candidates[0].complete():
+        return bound, candidates
+    state = restore(problem, rules, allowed, items, candidates[0].host_of)
+    bound, packed = _packed(state, items, bound)
+    if packed is None:
+        return bound, candidates
+    found = [candidate.host_of for candidate in candidates] + _improved(problem, rules, allowed, items, packed)
+    return bound, _rank(problem, rules, found)
+
+
+def _packed(state: State, items: Sequence[Item], bound: int) -> tuple[int, Ints | None]:
+    """The bound of column generation, and its packing where that needs fewer hosts than a state."""
+    proof = prove(state, items, int((state.count > 0).sum()), bound, state.problem.policy.seed)
+    if proof.groups is None:
+        return proof.bound, None
+    host_of = state.host_of.copy()
+    for host, together in zip(np.nonzero(state.allowed.any(axis=0))[0], proof.groups, strict=False):
+        for position in together:
+            host_of[list(items[position])] = host
+    return proof.bound, host_of
 
 
 def _repaired(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item], found: Sequence[Ints],
@@ -86,7 +121,14 @@ def _repaired(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Se
     if problem.policy.objective == "balance" or not ranked or not ranked[0].complete():
         return []
     state = restore(problem, rules, allowed, items, ranked[0].host_of, usable)
-    return [fewer.host_of for fewer in fewer_hosts(state, items, hosts_bound(problem, allowed))]
+    least, fewer = hosts_bound(problem, allowed), []
+    if usable is None and problem.demand.shape[1:] == (1, 1):
+        # With one number a workload, patterns are quicker than any search.
+        least, packed = _packed(state, items, least)
+        if packed is not None:
+            fewer.append(packed)
+            state = restore(problem, rules, allowed, items, packed)
+    return fewer + [smaller.host_of for smaller in fewer_hosts(state, items, least)]
 
 
 def _rescued(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item]) -> list[Ints]:
@@ -146,10 +188,9 @@ def choose(problem: Problem, rules: Sequence[Rule], candidates: Sequence[Candida
 
 
 def _plan(problem: Problem, rules: Sequence[Rule], allowed: Bools, candidates: Sequence[Candidate], chosen: Candidate,
-          schedule: Schedule, weak: tuple[int, ...] | None) -> dict[str, Any]:
+          schedule: Schedule, weak: tuple[int, ...] | None, bound: int) -> dict[str, Any]:
     host_of = chosen.host_of.copy()
     host_of[list(schedule.stuck)] = -1
-    bound = hosts_bound(problem, allowed)
     worth = evaluate(problem, rules, host_of)
     good = worth[0] == 0 and worth[1] == 0 and weak is None
     moved = sorted({move.workload for move in schedule.moves if move.source >= 0})
