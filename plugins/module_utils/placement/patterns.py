@@ -15,18 +15,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import highspy
 import numpy as np
 from numpy.typing import NDArray
 
 from .packing import Item
 from .problem import Ints
 from .repair import Units
+from .solver import new_solver
 from .state import State
-
-try:
-    import highspy
-except ImportError:  # The planner then works without this bound, as on a control node of an older set-up.
-    highspy = None  # type: ignore[assignment]
 
 Floats = NDArray[np.float64]
 
@@ -58,7 +55,7 @@ def prove(state: State, items: Sequence[Item], used: int, bound: int, seed: int)
     alike and no rule relates workloads to one another.
     """
     effort = state.problem.policy.effort
-    if highspy is None or used <= bound or not items or not MOST_TYPES[effort]:
+    if used <= bound or not items or not MOST_TYPES[effort]:
         return Proof(bound, None)
     units = Units(state, items)
     open_hosts = np.nonzero(state.allowed.any(axis=0))[0]
@@ -111,13 +108,6 @@ def _groups(cover: list[Ints], kind: Ints) -> list[list[int]]:
     return groups
 
 
-def _quiet() -> highspy.Highs:
-    solver = highspy.Highs()
-    for option, value in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
-        solver.setOptionValue(option, value)
-    return solver
-
-
 class _Master:
     """Patterns found so far, and their linear and integer programs."""
 
@@ -126,7 +116,7 @@ class _Master:
         self.dice = random.Random(seed)
         self.patterns: list[Ints] = []
         self.seen: set[bytes] = set()
-        self.solver = _quiet()
+        self.solver = new_solver()
         for count in counts:
             self.solver.addRow(float(count), highspy.kHighsInf, 0, np.array([], dtype=np.int32), np.array([]))
         self.pricing = _Table(demand, room, counts) if demand.shape[1] == 1 and room[0] <= _TABLE_ROOM else _Knapsack(
@@ -202,12 +192,10 @@ class _Master:
         return best
 
     def _integers(self) -> list[Ints] | None:
-        solver = _quiet()
+        solver = new_solver(mip_max_nodes=_COVER_NODES, mip_abs_gap=0.999)
         solver.passModel(self.solver.getLp())
         count = len(self.patterns)
         solver.changeColsIntegrality(count, np.arange(count, dtype=np.int32), np.array([highspy.HighsVarType.kInteger] * count))
-        for option, value in (("mip_max_nodes", _COVER_NODES), ("mip_rel_gap", 0.0), ("mip_abs_gap", 0.999)):
-            solver.setOptionValue(option, value)
         solver.run()
         if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return None
@@ -250,7 +238,7 @@ class _Knapsack:
     def __init__(self, demand: Floats, room: Floats, counts: Ints, work: int) -> None:
         self.demand, self.room = demand, room
         self.left = work // max(demand.size, 1)
-        self.solver = _quiet()
+        self.solver = new_solver(mip_max_nodes=_PRICING_NODES, mip_abs_gap=1e-7)
         for most in room:
             self.solver.addRow(-highspy.kHighsInf, float(most), 0, np.array([], dtype=np.int32), np.array([]))
         for number, count in enumerate(counts):
@@ -260,8 +248,6 @@ class _Knapsack:
         self.columns = np.arange(len(counts), dtype=np.int32)
         self.solver.changeColsIntegrality(len(counts), self.columns, kinds)
         self.solver.changeObjectiveSense(highspy.ObjSense.kMaximize)
-        for option, value in (("mip_max_nodes", _PRICING_NODES), ("mip_rel_gap", 0.0), ("mip_abs_gap", 1e-7)):
-            self.solver.setOptionValue(option, value)
 
     def best(self, prices: Ints) -> tuple[Ints, int] | None:
         """(pattern, no pattern is worth more than this), in whole prices; None when the effort is used up or nothing was found."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .assignment import Model
 from .bound import hosts_bound
 from .conflict import find_conflict, pack, unplaced_reasons
 from .estimates import estimates, reasons
@@ -20,7 +21,7 @@ from .normalise import normalise
 from .objective import evaluate, loads
 from .packing import Item
 from .patterns import prove
-from .problem import Bools, Ints, Problem, plain
+from .problem import SCALE, Bools, Ints, Problem, plain
 from .repair import fewer_hosts
 from .rules import Rule, compile_rules
 from .search import Search
@@ -54,10 +55,12 @@ def place(document: Mapping[str, Any]) -> dict[str, Any]:
     bound = hosts_bound(problem, allowed)
     candidates = find_candidates(problem, rules, allowed, items)
     bound, candidates = _prove(problem, rules, allowed, items, bound, candidates)
+    model = Model(State(problem, rules, allowed), items, rules)
+    candidates = _cheapest(problem, rules, candidates, model)
     chosen, schedule, weak = choose(problem, rules, candidates)
     if problem.policy.failover and weak is not None and chosen.complete():
         chosen, schedule, weak = spread_out(problem, rules, allowed, items, int(chosen.worth[6])) or (chosen, schedule, weak)
-    return _plan(problem, rules, allowed, candidates, chosen, schedule, weak, bound)
+    return _plan(problem, rules, allowed, candidates, chosen, schedule, weak, bound, model)
 
 
 def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item],
@@ -100,6 +103,20 @@ def _prove(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Seque
         return bound, candidates
     found = [candidate.host_of for candidate in candidates] + _improved(problem, rules, allowed, items, packed)
     return bound, _rank(problem, rules, found)
+
+
+def _cheapest(problem: Problem, rules: Sequence[Rule], candidates: list[Candidate], model: Model) -> list[Candidate]:
+    """The candidates and the one that moves least on the fewest hosts found, by the exact model where it is small enough."""
+    if not candidates or problem.policy.objective != "hosts" or not candidates[0].complete() or not candidates[0].worth[5]:
+        return candidates
+    # Cost first, then the number of moves: one move more never outweighs any cost.
+    many = len(problem.workloads) + 1
+    moving = [[member for member in item if problem.current[member] >= 0] for item in model.items]
+    worth = [int(problem.move_cost[members].sum()) * many + len(members) * SCALE for members in moving]
+    found = model.solve(int(candidates[0].worth[6]), worth)
+    if found is None:
+        return candidates
+    return _rank(problem, rules, [candidate.host_of for candidate in candidates] + [found.host_of])
 
 
 def _packed(state: State, items: Sequence[Item], bound: int) -> tuple[int, Ints | None]:
@@ -188,7 +205,7 @@ def choose(problem: Problem, rules: Sequence[Rule], candidates: Sequence[Candida
 
 
 def _plan(problem: Problem, rules: Sequence[Rule], allowed: Bools, candidates: Sequence[Candidate], chosen: Candidate,
-          schedule: Schedule, weak: tuple[int, ...] | None, bound: int) -> dict[str, Any]:
+          schedule: Schedule, weak: tuple[int, ...] | None, bound: int, model: Model) -> dict[str, Any]:
     host_of = chosen.host_of.copy()
     host_of[list(schedule.stuck)] = -1
     worth = evaluate(problem, rules, host_of)
@@ -212,7 +229,7 @@ def _plan(problem: Problem, rules: Sequence[Rule], allowed: Bools, candidates: S
         "conflict": [] if good else find_conflict(problem, rules, allowed, host_of, schedule.stuck, weak),
     }
     if problem.policy.tradeoff or problem.policy.effort == "thorough":
-        plan["tradeoff"] = tradeoff(candidates)
+        plan["tradeoff"] = tradeoff(candidates, model)
     return plan
 
 
@@ -224,13 +241,25 @@ def _status(problem: Problem, good: bool, used: int, bound: int, moves: bool) ->
     return "optimal" if problem.policy.objective == "hosts" and used == bound else "feasible"
 
 
-def tradeoff(candidates: Sequence[Candidate]) -> list[dict[str, int]]:
-    """Fewest moves found for each number of hosts, most hosts first; only points that no other beats."""
+def tradeoff(candidates: Sequence[Candidate], model: Model) -> list[dict[str, int]]:
+    """Fewest moves for each number of hosts, most hosts first; only points that no other beats.
+
+    By the exact model where the problem is small enough for it, else the fewest that any candidate has.
+    """
     fewest: dict[int, int] = {}
     for candidate in candidates:
         if candidate.complete():
             hosts, moves = int(candidate.worth[6]), int(candidate.worth[5])
             fewest[hosts] = min(moves, fewest.get(hosts, moves))
+    current = model.problem.current
+    if fewest and model.fits and (current >= 0).any():
+        ones = [int((current[list(item)] >= 0).sum()) for item in model.items]
+        most = max(*fewest, len(set(current[current >= 0].tolist())))
+        for hosts in range(min(fewest), most + 1):
+            found = model.solve(hosts, ones)
+            if found is not None:
+                moved = int(((current >= 0) & (found.host_of != current)).sum())
+                fewest[hosts] = min(moved, fewest.get(hosts, moved))
     return [{"hosts": hosts, "moves": fewest[hosts]} for hosts in sorted(fewest, reverse=True)
             if not any(other < hosts and fewest[other] <= fewest[hosts] for other in fewest)]
 
