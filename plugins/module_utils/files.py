@@ -3,7 +3,9 @@
 """Whole files that the collection owns on a host: compared as text, written atomically, shown as diffs."""
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +14,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file as it must be. mode: permission bits."""
+    """A file as it must be. mode: permission bits; None keeps those of a file that is there, with its owner, and is 0644 for a new one."""
 
     path: str
     content: str
-    mode: int = 0o644
+    mode: int | None = None
+
+
+class BrokenBlock(ValueError):
+    """The marks of a block in somebody else's file are not one pair; where the block ends is anyone's guess."""
 
 
 def read_texts(paths: Iterable[str]) -> dict[str, str | None]:
@@ -36,17 +42,27 @@ def differing(wanted: Iterable[WantedFile], actual: Mapping[str, str | None]) ->
 
 
 def write_atomically(file: WantedFile) -> None:
-    """Write a file so that a crash or power cut leaves the old or the new content, never a part of either."""
-    directory = os.path.dirname(file.path)
+    """Write a file so that a crash or power cut leaves the old or the new content, never a part of either.
+
+    A symlink stays: what it leads to is written, unless that is no file (/dev/null masks a unit, and must not become one).
+    """
+    path = os.path.realpath(file.path) if os.path.islink(file.path) else file.path
+    before = os.stat(path) if os.path.exists(path) else None
+    if before and not stat.S_ISREG(before.st_mode):
+        path, before = file.path, None
+    directory = os.path.dirname(path)
     os.makedirs(directory, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f".{os.path.basename(file.path)}.")
+    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f".{os.path.basename(path)}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(file.content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, file.mode)
-        os.replace(temporary, file.path)
+        if file.mode is None and before:
+            _give(temporary, before)
+        else:
+            os.chmod(temporary, 0o644 if file.mode is None else file.mode)
+        os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
@@ -55,6 +71,13 @@ def write_atomically(file: WantedFile) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _give(path: str, like: os.stat_result) -> None:
+    """Owner and permissions of another file; without root the owner is who runs this."""
+    with contextlib.suppress(PermissionError):
+        os.chown(path, like.st_uid, like.st_gid)
+    os.chmod(path, stat.S_IMODE(like.st_mode))
 
 
 def file_diff(file: WantedFile, actual: Mapping[str, str | None]) -> dict[str, str]:
@@ -67,18 +90,42 @@ def file_diff(file: WantedFile, actual: Mapping[str, str | None]) -> dict[str, s
     }
 
 
+def find_block(text: str, owner: str) -> tuple[int, int] | None:
+    """The lines (from 0) of the two marks around the owner's block, None where there is none.
+
+    Raises BrokenBlock, with the number of the line, when the marks are not one pair.
+    """
+    begin, end = _marks(owner)
+    found: list[int] = []
+    for number, line in enumerate(text.split("\n")):
+        mark = line.rstrip()
+        if mark not in (begin, end):
+            continue
+        if len(found) == 2 or mark != (end if found else begin):
+            why = "a second time" if mark == begin or len(found) == 2 else f"without '{begin}' above it"
+            raise BrokenBlock(f"line {number + 1}: '{mark}' stands there {why}; allowed is one block between '{begin}' and '{end}'."
+                              " Remove the marks that are too many, and what lies between them if it is not yours")
+        found.append(number)
+    if len(found) == 1:
+        raise BrokenBlock(f"line {found[0] + 1}: '{begin}' stands there without '{end}' below it; allowed is one block between the two."
+                          f" Put '{end}' where the block ends, or remove the mark and the block")
+    return (found[0], found[1]) if found else None
+
+
+def _marks(owner: str) -> tuple[str, str]:
+    return f"# BEGIN {owner}", f"# END {owner}"
+
+
 def with_block(text: str, owner: str, lines: Sequence[str]) -> str:
     """A file of somebody else's with a block of our own at its end; everything outside the block stays.
 
-    owner: what stands in the marks around the block; an earlier block of that owner is replaced.
+    owner: what stands in the marks around the block; an earlier block of that owner is replaced. Raises BrokenBlock.
     """
-    begin, end = f"# BEGIN {owner}", f"# END {owner}"
-    kept, inside = [], False
-    for line in text.splitlines():
-        if line in (begin, end):
-            inside = line == begin
-        elif not inside:
-            kept.append(line)
+    begin, end = _marks(owner)
+    kept = text.split("\n")
+    block = find_block(text, owner)
+    if block:
+        del kept[block[0]:block[1] + 1]
     while kept and not kept[-1].strip():
         kept.pop()
     return "\n".join([*kept, *([""] if kept else []), begin, *lines, end]) + "\n"

@@ -47,7 +47,7 @@ def lvm_name_error(name: str) -> str | None:
     """Why LVM would not take the name; None when it would."""
     if not _LVM_NAME.fullmatch(name) or name in (".", "..") or name.startswith(("snapshot", "pvmove")) or \
             re.search(r"_(mlog|mimage|rimage|rmeta|tdata|tmeta|cdata|cmeta|vorigin|pmspare)", name):
-        return f"{name!r} is not a name that LVM takes; allowed are letters, digits and +_.- (no - first, none of LVM's own)"
+        return f"value {name!r}, allowed a name that LVM takes: letters, digits and +_.- (no - first, none of LVM's own)"
     return None
 
 
@@ -60,28 +60,28 @@ def _check_array(array: Mapping[str, Any]) -> list[str]:
     name, level, members = array["name"], array["level"], array["members"]
     errors = []
     if not _ARRAY_NAME.fullmatch(name):
-        errors.append(f"name: {name!r} is not allowed; allowed are a lower-case letter, then letters, digits, _ and -, at most 32")
+        errors.append(f"name: value {name!r}, allowed a lower-case letter, then lower-case letters, digits, _ and -, at most 32 in all")
     if level not in LEVELS:
-        return [*errors, f"level: {level} is not supported; allowed are {', '.join(map(str, sorted(LEVELS)))}"]
+        return [*errors, f"level: value {level}, allowed {', '.join(map(str, sorted(LEVELS)))}"]
     if len(members) < LEVELS[level][0]:
-        errors.append(f"members: {len(members)} are too few for level {level}; allowed are {LEVELS[level][0]} or more")
+        errors.append(f"members: value {len(members)} members, allowed {LEVELS[level][0]} or more for level {level}")
     for member in members:
         identity = member.get("id") or ""
         if not _DISK_ID.fullmatch(identity):
-            errors.append(f"members: id {identity!r} is not a name under /dev/disk/by-id")
+            errors.append(f"members: id: value {identity!r}, allowed a name under /dev/disk/by-id")
         elif re.search(r"-part\d+$", identity):
-            errors.append(f"members: id {identity!r} is a partition; allowed are whole disks")
+            errors.append(f"members: id: value {identity!r}, allowed a whole disk, this is a partition")
         if not member.get("serial"):
-            errors.append(f"members: {identity}: serial is missing; it is what tells this disk from every other")
+            errors.append(f"members: {identity}: serial: value {member.get('serial')!r}, allowed the serial number of the disk")
         for key in ("size_gib", "iops"):
             value = member.get(key)
             if value is not None and not 0 < value < math.inf:
-                errors.append(f"members: {identity}: {key}: {value} is not allowed; allowed is a number above 0")
+                errors.append(f"members: {identity}: {key}: value {value}, allowed a number above 0")
     chunk = array.get("chunk_kib") or 512
     if chunk < 4 or chunk & (chunk - 1):
-        errors.append(f"chunk_kib: {chunk} is not allowed; allowed are powers of two from 4")
+        errors.append(f"chunk_kib: value {chunk}, allowed a power of two from 4")
     if array.get("uuid") and not _UUID.fullmatch(array["uuid"]):
-        errors.append(f"uuid: {array['uuid']!r} is not in mdadm's form; allowed is 01234567:89abcdef:01234567:89abcdef")
+        errors.append(f"uuid: value {array['uuid']!r}, allowed mdadm's form as in 01234567:89abcdef:01234567:89abcdef")
     return errors
 
 
@@ -91,10 +91,10 @@ def check_storage(arrays: Sequence[Mapping[str, Any]], volume_groups: Sequence[M
     The items have passed ARRAY_SPEC and VOLUME_GROUP_SPEC.
     """
     errors = [f"array '{array['name']}': {error}" for array in arrays for error in _check_array(array)]
-    errors += [f"array '{name}': name: stands twice; allowed is once" for name in _twice(array["name"] for array in arrays)]
+    errors += [f"array '{name}': name: value {name!r}, allowed once on a host" for name in _twice(array["name"] for array in arrays)]
     for key in ("id", "serial"):
         values = [member.get(key) or "" for array in arrays for member in array["members"]]
-        errors += [f"members: {key} '{value}' stands twice; a disk can be in one array only, once" for value in _twice(values) if value]
+        errors += [f"members: {key}: value {value!r}, allowed once: a disk is in one array" for value in _twice(values) if value]
     return errors + check_volume_groups(volume_groups, [array["name"] for array in arrays])
 
 
@@ -106,25 +106,25 @@ def check_volume_groups(volume_groups: Sequence[Mapping[str, Any]], arrays: Sequ
         if wrong:
             errors.append(f"volume group '{group['name']}': name: {wrong}")
         if not group["devices"]:
-            errors.append(f"volume group '{group['name']}': devices: none are given; allowed is one or more")
+            errors.append(f"volume group '{group['name']}': devices: value [], allowed one or more")
         for device in group["devices"]:
             if not device.startswith(("/dev/md/", "/dev/disk/by-")):
-                errors.append(f"volume group '{group['name']}': devices: {device} may be another disk after a reboot; allowed are"
-                              " /dev/md/NAME and names under /dev/disk/by-*")
+                errors.append(f"volume group '{group['name']}': devices: value {device!r}, allowed /dev/md/NAME and names"
+                              " under /dev/disk/by-*, which stay the same after a reboot")
             elif device.startswith("/dev/md/") and arrays is not None and device.removeprefix("/dev/md/") not in arrays:
                 there = ", ".join(f"/dev/md/{name}" for name in sorted(arrays)) or "none"
-                errors.append(f"volume group '{group['name']}': devices: {device} is no array of this host; arrays are {there}")
-    errors += [f"volume group '{name}': name: stands twice; allowed is once" for name in _twice(g["name"] for g in volume_groups)]
+                errors.append(f"volume group '{group['name']}': devices: value {device!r}, allowed arrays of this host: {there}")
+    errors += [f"volume group '{name}': name: value {name!r}, allowed once on a host" for name in _twice(g["name"] for g in volume_groups)]
     devices = [device for group in volume_groups for device in group["devices"]]
-    return errors + [f"volume groups: device {device} stands twice; allowed is once" for device in _twice(devices)]
+    return errors + [f"volume groups: devices: value {device!r}, allowed once on a host" for device in _twice(devices)]
 
 
 def check_wipe(wipe: Sequence[Mapping[str, Any]], arrays: Sequence[Mapping[str, Any]]) -> list[str]:
     """Errors of the consents to wipe disks; the items have passed WIPE_SPEC."""
-    errors = [f"wipe: serial {item['serial']}: confirm is {item['confirm']!r}; allowed is the same serial again"
+    errors = [f"wipe: serial {item['serial']}: confirm: value {item['confirm']!r}, allowed the same serial again"
               for item in wipe if item["serial"] != item["confirm"]]
     serials = sorted({member["serial"] for array in arrays for member in array["members"]})
-    return errors + [f"wipe: serial {item['serial']}: no array has such a disk; allowed are {', '.join(serials) or 'none'}"
+    return errors + [f"wipe: serial: value {item['serial']!r}, allowed serials of disks in arrays: {', '.join(serials) or 'there are none'}"
                      for item in wipe if item["serial"] not in serials]
 
 
@@ -136,6 +136,6 @@ def check_volumes(volumes: Sequence[Mapping[str, Any]]) -> list[str]:
         if wrong:
             errors.append(f"volume '{volume['name']}': name: {wrong}")
         if not 0 < volume["size_gib"] < math.inf:
-            errors.append(f"volume '{volume['name']}': size_gib: {volume['size_gib']} is not allowed; allowed is a number above 0")
+            errors.append(f"volume '{volume['name']}': size_gib: value {volume['size_gib']}, allowed a number above 0")
     names = [f"{volume['volume_group']}/{volume['name']}" for volume in volumes]
-    return errors + [f"volume '{name}': stands twice; allowed is once" for name in _twice(names)]
+    return errors + [f"volume '{name}': name: value {name!r}, allowed once in its volume group" for name in _twice(names)]

@@ -12,15 +12,21 @@ description:
   - Installs Xen, writes the GRUB drop-in, C(xl.conf), the settings of C(xendomains) and of the console daemon, and sees to
     it that the boot menu starts Xen with the wanted command line.
   - Never reboots and never stops a guest. What only a reboot can change is returned in RV(reboot_reasons).
-  - Judges by the state of the host alone, so a run that was cut off anywhere is finished by the next one.
+  - Judges by the state of the host alone, so a run that was cut off anywhere is finished by the next one. The boot menu is made anew
+    when it does not hold the words of the drop-in as they stand there, when it has another value of O(memory_mib), O(vcpus) or
+    O(vcpus_pin), and when it is older than the drop-in.
+  - A reboot is asked for when the running Xen or the running kernel lacks a wanted word, when Xen runs with another value of
+    O(memory_mib), O(vcpus) or O(vcpus_pin), and when one of them still has a word of O(xen_options) or O(linux_options) that is
+    gone. The drop-in keeps those in a comment; one that the boot menu has from elsewhere does not count. Words that the module
+    never wrote never count.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
   memory_mib:
-    description: Memory of dom0 in MiB, fixed at boot.
+    description: Memory of dom0 in MiB, fixed at boot; 512 or more.
     type: int
     required: true
   vcpus:
-    description: Number of dom0's vCPUs.
+    description: Number of dom0's vCPUs, 1 to 128.
     type: int
     required: true
   vcpus_pin:
@@ -38,11 +44,11 @@ options:
     elements: str
     default: []
   xl_options:
-    description: Settings of C(xl.conf).
+    description: Settings of C(xl.conf). Each value is a text, a whole number, or true or false.
     type: dict
     default: {}
   shutdown_wait_seconds:
-    description: How long C(xendomains) waits for the guests when the host shuts down.
+    description: How long C(xendomains) waits for the guests when the host shuts down, 1 to 86400.
     type: int
     default: 300
   packages:
@@ -89,26 +95,21 @@ guests:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.xenfold.consolidation.plugins.module_utils import packages as debian
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import plan, render, state
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import file_diff, read_texts, write_atomically
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
-_APT = ["env", "DEBIAN_FRONTEND=noninteractive", "UCF_FORCE_CONFFOLD=1", "NEEDRESTART_SUSPEND=1"]
-
 
 def apply(runner: Runner, steps: plan.Steps) -> None:
     """Carry out the steps in their order."""
     if steps.finish_packages:
-        runner.change([*_APT, "dpkg", "--force-confold", "--configure", "-a"])
+        runner.change([*debian.ENVIRONMENT, "dpkg", "--force-confold", "--configure", "-a"])
     for file in steps.before_packages:
         write_atomically(file)
     if steps.packages:
-        runner.change([*_APT, "apt-get", "-q", "-y", "update"])
-        runner.change([
-            *_APT, "apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold",
-            "install", *steps.packages,
-        ])
+        debian.install(runner, steps.packages)
     for file in steps.after_packages:
         write_atomically(file)
     os.makedirs(render.CONSOLE_LOGS, exist_ok=True)
@@ -153,7 +154,7 @@ def main() -> None:
         module.fail_json(msg="This host cannot become a Xen host as it is: " + " ".join(obstacles), obstacles=obstacles)
     texts = read_texts([render.GRUB_DROP_IN, *(file.path for file in render.configuration(settings))])
     steps = plan.steps(settings, host, texts)
-    reasons = plan.reboot_reasons(settings, host)
+    reasons = plan.reboot_reasons(settings, host, texts[render.GRUB_DROP_IN])
     actions = steps.actions()
     result = outcome(actions) | {"reboot_reasons": reasons, "guests": list(host.guests)}
     result["diff"] = [file_diff(file, texts) for file in steps.before_packages + steps.after_packages] + (
@@ -165,14 +166,16 @@ def main() -> None:
     if actions and not module.check_mode:
         apply(runner, steps)
         after = state.read(runner, packages)
-        if not plan.menu_is_right(after.grub_cfg, settings) and not steps.update_grub:
+        if (after.menu_is_old or not plan.menu_is_right(after.grub_cfg, settings)) and not steps.update_grub:
             runner.change(["update-grub"])
             after = state.read(runner, packages)
         if not plan.menu_is_right(after.grub_cfg, settings):
             # Told before anyone reboots: such a host would come back without Xen.
-            module.fail_json(msg=f"{state.GRUB_CFG} does not start Xen by default with {' '.join(render.xen_words(settings))}"
+            module.fail_json(msg=f"{state.GRUB_CFG} does not start Xen by default with"
+                             f" {' '.join([*render.xen_words(settings), *settings.linux_options])} and no other value of"
+                             f" {', '.join(render.OWN_KEYS)}"
                              " although update-grub ran; look at /etc/default/grub and /etc/default/grub.d", **result)
-        result["reboot_reasons"] = plan.reboot_reasons(settings, after)
+        result["reboot_reasons"] = plan.reboot_reasons(settings, after, read_texts([render.GRUB_DROP_IN])[render.GRUB_DROP_IN])
     module.exit_json(**result)
 
 

@@ -83,7 +83,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, file_diff, read_texts, write_atomically
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import (
+    BrokenBlock,
+    WantedFile,
+    file_diff,
+    read_texts,
+    write_atomically,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import host as lvm_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
@@ -113,9 +119,12 @@ def plan_volumes(module: AnsibleModule, runner: Runner, groups: list[dict[str, A
 
 
 def plan_filter(module: AnsibleModule, names: list[str]) -> tuple[WantedFile, lvm.Filter, dict[str, str | None]]:
-    """lvmlocal.conf as it must be and as it is; ends the module when the administrator's filter speaks against it."""
+    """lvmlocal.conf as it must be and as it is; ends the module when it cannot be that."""
     texts = read_texts([lvm.MAIN_FILE, lvm.FILTER_FILE])
-    wanted = lvm.host_filter(texts[lvm.MAIN_FILE] or "", texts[lvm.FILTER_FILE] or "", names)
+    try:
+        wanted = lvm.host_filter(texts[lvm.MAIN_FILE] or "", texts[lvm.FILTER_FILE] or "", names)
+    except BrokenBlock as error:
+        module.fail_json(msg=f"No volume was changed. {lvm.FILTER_FILE}: {error}", errors=[f"{lvm.FILTER_FILE}: {error}"])
     if wanted.errors:
         module.fail_json(msg="No volume was changed. " + ". ".join(wanted.errors), errors=wanted.errors)
     return WantedFile(lvm.FILTER_FILE, wanted.content), wanted, texts
@@ -142,12 +151,13 @@ def main() -> None:
     absent = packages.missing(runner, ["lvm2"]) if groups else []
     plan = plan_volumes(module, runner, groups, volumes)
     actions = [Action("install", f"package {name}") for name in absent]
+    # A call for volumes alone, as the guests' role makes it, leaves the filter as it is.
+    file, wanted, texts = plan_filter(module, names) if groups else (None, None, {})
     if absent and not module.check_mode:
         packages.install(runner, absent)
         # LVM sees more than blkid does, and its package may have found groups.
         plan = plan_volumes(module, runner, groups, volumes)
-    # A call for volumes alone, as the guests' role makes it, leaves the filter as it is.
-    file, wanted, texts = plan_filter(module, names) if groups else (None, None, {})
+        file, wanted, texts = plan_filter(module, names)
     write = file if file and texts[file.path] != file.content else None
     actions += ([Action("write", f"file {write.path}")] if write else []) + plan.actions
     result = outcome(actions)

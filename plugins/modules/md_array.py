@@ -13,7 +13,8 @@ description:
   - An array is created only on disks that hold nothing; other disks are refused and named, unless O(wipe) names their serial. A disk in
     use is never wiped.
   - An array whose disks all carry its UUID is assembled when it does not run, gets its name back when it runs as C(md127), and is left
-    alone otherwise. A set of which only a part belongs to the array is refused. Level and number of members are not changed.
+    alone otherwise. A set of which only a part belongs to the array is neither created nor assembled. An array that runs without
+    some of its members is left as it is; a warning names the disks and what to do. Level and number of members are not changed.
   - Writes the arrays into C(mdadm.conf) by UUID and brings the initramfs images up to date, also after a run that was cut off.
   - Installs the package C(mdadm) where it is missing.
   - Does not wait for the first synchronisation.
@@ -134,7 +135,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, file_diff, read_texts, write_atomically
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import (
+    BrokenBlock,
+    WantedFile,
+    file_diff,
+    read_texts,
+    write_atomically,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
@@ -151,10 +158,24 @@ def plan_arrays(module: AnsibleModule, runner: Runner, arrays: list[dict[str, An
     return plan
 
 
-def configuration(uuids: dict[str, str]) -> tuple[WantedFile, dict[str, str | None]]:
-    """mdadm.conf as it must be, and as it is."""
+def configuration(module: AnsibleModule, uuids: dict[str, str]) -> tuple[WantedFile, dict[str, str | None]]:
+    """mdadm.conf as it must be, and as it is; ends the module when the marks of our block there are not one pair."""
     texts = read_texts([md.CONFIGURATION])
-    return WantedFile(md.CONFIGURATION, md.configuration(texts[md.CONFIGURATION] or "", uuids)), texts
+    try:
+        text = md.configuration(texts[md.CONFIGURATION] or "", uuids)
+    except BrokenBlock as error:
+        module.fail_json(msg=f"No disk was changed. {md.CONFIGURATION}: {error}", errors=[f"{md.CONFIGURATION}: {error}"])
+    return WantedFile(md.CONFIGURATION, text), texts
+
+
+def warn_of_lacking(module: AnsibleModule, arrays: list[dict[str, Any]], found: list[dict[str, Any]], plan: md.Plan) -> None:
+    """Say of each array that runs without some of its members what is wrong with it. One made just now is still being filled."""
+    made = {step.device for step in plan.steps if step.action.verb == "create"}
+    for array, now in zip(arrays, found, strict=True):
+        if array["name"] in plan.lacking:
+            module.warn(plan.lacking[array["name"]])
+        elif now["missing_members"] and now["device"] not in made:
+            module.warn(md.lacks_unseen(array["name"], now["missing_members"], now["resync"], array["members"]))
 
 
 def main() -> None:
@@ -177,11 +198,12 @@ def main() -> None:
     absent = packages.missing(runner, ["mdadm"])
     plan = plan_arrays(module, runner, arrays)
     actions = [Action("install", f"package {name}") for name in absent]
+    conf, texts = configuration(module, plan.uuids)
     if absent and not module.check_mode:
         packages.install(runner, absent)
         # mdadm sees more than blkid does, and its package may have started arrays.
         plan = plan_arrays(module, runner, arrays)
-    conf, texts = configuration(plan.uuids)
+        conf, texts = configuration(module, plan.uuids)
     write = texts[conf.path] != conf.content
     refresh = runner.tool("update-initramfs") and (write or bool(md_host.old_images(Path("/boot"), Path(conf.path))))
     # The file comes first: the UUIDs are known, and an array gets its name from it whenever it appears.
@@ -203,6 +225,7 @@ def main() -> None:
     lost = [array["device"] for array in found if array["state"] == "absent"]
     if lost and not module.check_mode:
         module.fail_json(msg=f"{', '.join(lost)} did not appear; see mdadm --detail --scan and the kernel's log", arrays=found)
+    warn_of_lacking(module, arrays, found, plan)
     module.exit_json(**result, arrays=found)
 
 

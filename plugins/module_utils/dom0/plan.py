@@ -3,7 +3,7 @@
 """From settings and state to the actions that make a host a Xen host, and to what only a reboot can change."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
@@ -38,27 +38,34 @@ class Steps:
 
 
 def menu_is_right(grub_cfg: str, settings: render.Settings) -> bool:
-    """Whether the boot menu starts Xen by default and every Xen entry has the wanted words.
+    """Whether the boot menu starts Xen by default and has the wanted words.
 
-    Judged by the menu itself, not by whether the drop-in was written just now: a run that was cut off between the two is
-    finished by the next.
+    The words stand there as the drop-in gives them, side by side and in order: every entry has Xen's (recovery entries too), the
+    default one, which is the first, has the kernel's. Own keys have no other value anywhere. Further words are not ours: they come
+    from /etc/default/grub.
     """
     wanted = render.xen_words(settings)
-    lines = state.hypervisor_lines(grub_cfg)
-    return bool(lines) and state.boots_xen_by_default(grub_cfg) and all(
-        set(wanted) <= set(words) and not _stale(words, wanted) for words in lines
+    lines, kernels = state.hypervisor_lines(grub_cfg), state.kernel_lines(grub_cfg)
+    return (
+        bool(lines) and state.boots_xen_by_default(grub_cfg)
+        and all(_within(wanted, words) and not _strange(words, wanted) for words in lines)
+        and (not settings.linux_options or any(_within(settings.linux_options, words) for words in kernels[:1]))
     )
 
 
-def _stale(words: Sequence[str], wanted: Sequence[str]) -> bool:
-    """Whether an own key stands there with another value than wanted."""
-    keys = {word.split("=")[0] for word in wanted}
-    return any(word.split("=")[0] in keys and word not in wanted for word in words if word.startswith("dom0_"))
+def _within(part: Sequence[str], words: Sequence[str]) -> bool:
+    """Whether the words of `part` stand in `words` side by side."""
+    return any(list(words[start:start + len(part)]) == list(part) for start in range(len(words) - len(part) + 1))
+
+
+def _strange(words: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """The words of an own key (dom0_mem and so on) that are not asked for."""
+    return [word for word in dict.fromkeys(words) if word.split("=")[0] in render.OWN_KEYS and word not in wanted]
 
 
 def steps(settings: render.Settings, host: state.HostState, texts: Mapping[str, str | None]) -> Steps:
     """The steps from the present state to the settings. texts: present content of every file that the role owns."""
-    drop_in = differing([render.grub_drop_in(settings)], texts)
+    drop_in = differing([render.grub_drop_in(settings, texts.get(render.GRUB_DROP_IN))], texts)
     after = differing(render.configuration(settings), texts)
     # The packages' own scripts update the boot menu with the drop-in that is already there; doing it twice costs a minute.
     hypervisor_comes = "xen-system-amd64" in host.missing_packages
@@ -67,19 +74,41 @@ def steps(settings: render.Settings, host: state.HostState, texts: Mapping[str, 
         before_packages=drop_in,
         packages=list(host.missing_packages),
         after_packages=after,
-        update_grub=not hypervisor_comes and (bool(drop_in) or not menu_is_right(host.grub_cfg, settings)),
+        # Judged by the menu itself too: a run that was cut off between the drop-in and the menu is finished by the next. Words that
+        # are gone from the drop-in show in its age alone.
+        update_grub=not hypervisor_comes and (bool(drop_in) or host.menu_is_old or not menu_is_right(host.grub_cfg, settings)),
         restart_xenconsoled=host.xen_running and not set(render.XENCONSOLED_WORDS) <= set(host.xenconsoled_words),
     )
 
 
-def reboot_reasons(settings: render.Settings, host: state.HostState) -> list[str]:
-    """What is asked for but does not hold in the running system; only a reboot changes it."""
+def reboot_reasons(settings: render.Settings, host: state.HostState, drop_in: str | None) -> list[str]:
+    """What is asked for but does not hold in the running system, and what holds there no longer asked for; only a reboot changes it.
+
+    drop_in: the drop-in that is there. A word that runs counts as not asked for when it is of an own key, or when this drop-in or
+    one before it gave it and the next boot does not. Other words are not ours: who starts Xen may add what he likes.
+    """
     if not host.xen_running:
         return ["Xen does not run on this host"]
-    reasons = [f"Xen was started without {word}" for word in render.xen_words(settings) if word not in host.xen_words]
+    now = render.words_in(drop_in)
+    next_ = render.words_of(settings, now)
+    xen_menu, linux_menu = ((lines[0] if lines and not host.menu_is_old else []) for lines in (
+        state.hypervisor_lines(host.grub_cfg), state.kernel_lines(host.grub_cfg)))
+    old_xen = [*_strange(host.xen_words, next_.xen), *_left(host.xen_words, next_.earlier_xen, xen_menu, now.xen)]
+    old_linux = _left(host.linux_words, next_.earlier_linux, linux_menu, now.linux)
+    reasons = []
+    for name, running, wanted, old in (
+        ("Xen", host.xen_words, next_.xen, old_xen), ("the dom0 kernel", host.linux_words, next_.linux, old_linux),
+    ):
+        reasons += [f"{name} was started without {word}" for word in dict.fromkeys(wanted) if word not in running]
+        reasons += [f"{name} was started with {word}, which is not asked for" for word in old]
     if host.dom0_vcpus is not None and host.dom0_vcpus != settings.vcpus:
         reasons.append(f"dom0 has {host.dom0_vcpus} vCPUs instead of {settings.vcpus}")
     # xl shows what dom0 holds now: a driver may keep a few pages back.
     if host.dom0_memory_mib is not None and abs(host.dom0_memory_mib - settings.memory_mib) > 16:
         reasons.append(f"dom0 has {host.dom0_memory_mib} MiB of memory instead of {settings.memory_mib}")
     return reasons
+
+
+def _left(running: Sequence[str], earlier: Sequence[str], menu: Sequence[str], now: Sequence[str]) -> list[str]:
+    """The earlier words that still run and that the next boot does not bring: the menu has them not, or from the drop-in alone."""
+    return [word for word in earlier if word in running and (word not in menu or word in now)]

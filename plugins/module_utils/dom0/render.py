@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0_spec import MEMORY_MIB, VCPUS, in_range, range_allowed
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
 
 GRUB_DROP_IN = "/etc/default/grub.d/00-xenfold.cfg"
@@ -18,9 +20,12 @@ XENCONSOLED_WORDS = ("--log=guest", "--timestamp=guest", f"--log-dir={CONSOLE_LO
 
 _HEADER = "# Managed by Ansible: xenfold.consolidation, role dom0. Changes made here are overwritten.\n"
 
+WAIT_SECONDS = (1, 86400)
+"""xendomains takes 0 for no end at all: a guest that hangs would keep its host from shutting down."""
+
 # Words that a shell reads from the drop-in inside double quotes.
-_SAFE_WORD = re.compile(r"^[A-Za-z0-9_.,:;=+@%/^~\[\]{}()*?!<>|&#-]+$")
-_OWN_KEYS = ("dom0_mem", "dom0_max_vcpus", "dom0_vcpus_pin")
+_SAFE_WORD = re.compile(r"[A-Za-z0-9_.,:;=+@%/^~\[\]{}()*?!<>|&#-]+")
+OWN_KEYS = ("dom0_mem", "dom0_max_vcpus", "dom0_vcpus_pin")
 
 
 @dataclass(frozen=True)
@@ -41,25 +46,30 @@ class Settings:
     shutdown_wait_seconds: int = 300
 
 
+def _wrong(key: str, value: object, allowed: str) -> str:
+    return f"{key}: value {value!r}, allowed {allowed}"
+
+
 def check(settings: Settings) -> list[str]:
     """Errors of the settings, each with key, value and what is allowed. Sources: xen-command-line, xl.conf(5)."""
-    errors = []
-    if settings.memory_mib < 512:
-        errors.append(f"memory_mib: {settings.memory_mib} is too small; allowed is 512 or more (MiB)")
-    if not 1 <= settings.vcpus <= 128:
-        errors.append(f"vcpus: {settings.vcpus} is out of range; allowed is 1 to 128")
+    ranges = (("memory_mib", MEMORY_MIB, "MiB"), ("vcpus", VCPUS, ""), ("shutdown_wait_seconds", WAIT_SECONDS, "seconds"))
+    errors = [
+        _wrong(key, getattr(settings, key), range_allowed(low, high, unit))
+        for key, (low, high), unit in ranges if not in_range(getattr(settings, key), low, high)
+    ]
     for key, words in (("xen_options", settings.xen_options), ("linux_options", settings.linux_options)):
         for word in words:
-            if not _SAFE_WORD.match(word):
-                errors.append(f"{key}: {word!r} is not one plain word; allowed are letters, digits and .,:;=+@%/- signs,"
-                              " without spaces, quotes, $, ` or backslash")
-            elif key == "xen_options" and word.split("=")[0] in _OWN_KEYS:
-                errors.append(f"{key}: {word!r} is set by its own option; use memory_mib, vcpus or vcpus_pin")
-    for key, value in sorted(settings.xl_options.items()):
-        if not re.match(r"^[a-z][a-z0-9_.]*$", key):
-            errors.append(f"xl_options: {key!r} is not a setting of xl.conf; allowed are names in lower case, digits, _ and .")
-        elif isinstance(value, str) and re.search(r'["\n\\]', value):
-            errors.append(f"xl_options: {key}: {value!r} holds a quote, backslash or line break; allowed is plain text")
+            if not isinstance(word, str) or not _SAFE_WORD.fullmatch(word):
+                errors.append(_wrong(key, word, "plain words of letters, digits and .,:;=+@%/- signs, without spaces, line breaks,"
+                                                " quotes, $, ` and backslash"))
+            elif key == "xen_options" and word.split("=")[0] in OWN_KEYS:
+                errors.append(_wrong(key, word, "words that have no option of their own; this is memory_mib, vcpus or vcpus_pin"))
+    for name, value in sorted(settings.xl_options.items(), key=lambda item: str(item[0])):
+        if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_.]*", name):
+            errors.append(_wrong("xl_options", name, "settings of xl.conf: names of lower-case letters, digits, '_' and '.'"))
+        elif not isinstance(value, str | int) or (isinstance(value, str) and not re.fullmatch(r'[^"\\\x00-\x1f\x7f]*', value)):
+            errors.append(_wrong(f"xl_options.{name}", value, "a text without quotes, backslashes and line breaks, a whole number,"
+                                                              " true or false"))
     return errors
 
 
@@ -77,15 +87,61 @@ def xen_words(settings: Settings) -> list[str]:
     return words + list(settings.xen_options)
 
 
-def grub_drop_in(settings: Settings) -> WantedFile:
-    """The GRUB drop-in. Its name sorts before Debian's xen.cfg, which reads XEN_OVERRIDE_GRUB_DEFAULT itself."""
-    linux = " ".join(settings.linux_options)
+@dataclass(frozen=True)
+class Words:
+    """Words of a drop-in. xen, linux: those that it gives to Xen and to the dom0 kernel; earlier_xen, earlier_linux: those that
+    drop-ins before it gave and it does not, by which a running system is recognised that still has them."""
+
+    xen: tuple[str, ...] = ()
+    linux: tuple[str, ...] = ()
+    earlier_xen: tuple[str, ...] = ()
+    earlier_linux: tuple[str, ...] = ()
+
+
+_ASSIGNED = {"xen": 'GRUB_CMDLINE_XEN="', "linux": 'GRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT="',
+             "earlier_xen": "# Words that Xen was given earlier: ", "earlier_linux": "# Words that the dom0 kernel was given earlier: "}
+
+
+def words_in(drop_in: str | None) -> Words:
+    """The words of a drop-in that `grub_drop_in` made; none without it."""
+    found = {
+        key: tuple(line.removeprefix(start).rstrip('"').split())
+        for line in (drop_in or "").splitlines() for key, start in _ASSIGNED.items() if line.startswith(start)
+    }
+    return Words(**found)
+
+
+def _earlier(wanted: Iterable[str], *given: Iterable[str]) -> tuple[str, ...]:
+    words = {word for part in given for word in part if _SAFE_WORD.fullmatch(word) and word.split("=")[0] not in OWN_KEYS}
+    return tuple(sorted(words - set(wanted)))
+
+
+def words_of(settings: Settings, before: Words) -> Words:
+    """The words of the drop-in for these settings on a host whose drop-in has the words `before`.
+
+    What was given once stays among the earlier words, so that the file is the same on every run. Own keys are not kept: they
+    are recognised by their names.
+    """
+    xen, linux = xen_words(settings), settings.linux_options
+    return Words(tuple(xen), tuple(linux), _earlier(xen, before.xen, before.earlier_xen),
+                 _earlier(linux, before.linux, before.earlier_linux))
+
+
+def grub_drop_in(settings: Settings, before: str | None = None) -> WantedFile:
+    """The GRUB drop-in. Its name sorts before Debian's xen.cfg, which reads XEN_OVERRIDE_GRUB_DEFAULT itself.
+
+    before: the drop-in that is there.
+    """
+    words = words_of(settings, words_in(before))
     return WantedFile(GRUB_DROP_IN, (
         _HEADER
-        + "# To go back: remove this file, run update-grub, reboot.\n"
+        + "# To go back to Debian without Xen: leave XEN_OVERRIDE_GRUB_DEFAULT=0 as the only line here, run update-grub, reboot.\n"
+        + "# Without this file Debian's xen.cfg makes Xen the default all the same.\n"
+        + "".join(f"{_ASSIGNED[key]}{' '.join(earlier)}\n" for key, earlier in (
+            ("earlier_xen", words.earlier_xen), ("earlier_linux", words.earlier_linux)) if earlier)
         + "XEN_OVERRIDE_GRUB_DEFAULT=1\n"
-        + f'GRUB_CMDLINE_XEN="{" ".join(xen_words(settings))}"\n'
-        + f'GRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT="{linux}"\n'
+        + f'{_ASSIGNED["xen"]}{" ".join(words.xen)}"\n'
+        + f'{_ASSIGNED["linux"]}{" ".join(words.linux)}"\n'
     ))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils import packages as debian
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import render
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 GRUB_CFG = "/boot/grub/grub.cfg"
@@ -19,8 +21,9 @@ class HostState:
     """The present state of a host, before any change.
 
     missing_packages: in the wanted order; unfinished_packages: dpkg was interrupted; xen_running: this is a dom0;
-    xen_words: command line of the running Xen; dom0_memory_mib, dom0_vcpus: as `xl list` shows them;
-    guests: names of the domains that run beside dom0; grub_cfg: text of the boot menu or "";
+    xen_words, linux_words: command lines of the running Xen and of the running kernel;
+    dom0_memory_mib, dom0_vcpus: as `xl list` shows them; guests: names of the domains that run beside dom0;
+    grub_cfg: text of the boot menu or ""; menu_is_old: the menu was made before the drop-in was written;
     capable_kernels: installed kernels that can be dom0; submenus_disabled, secure_boot: traps, see `obstacles`;
     xenconsoled_words: arguments of the running console daemon.
     """
@@ -29,24 +32,16 @@ class HostState:
     unfinished_packages: bool
     xen_running: bool
     xen_words: tuple[str, ...]
+    linux_words: tuple[str, ...]
     dom0_memory_mib: int | None
     dom0_vcpus: int | None
     guests: tuple[str, ...]
     grub_cfg: str
+    menu_is_old: bool
     capable_kernels: tuple[str, ...]
     submenus_disabled: bool
     secure_boot: bool
     xenconsoled_words: tuple[str, ...]
-
-
-def installed_packages(listing: str) -> set[str]:
-    """Names of the installed packages in the output of `dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n'`."""
-    names = set()
-    for line in listing.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[1].startswith(("ii", "hi")):
-            names.add(words[0])
-    return names
 
 
 def xen_command_line(info: str) -> tuple[str, ...]:
@@ -76,6 +71,24 @@ def hypervisor_lines(grub_cfg: str) -> list[list[str]]:
         if len(words) > 1 and words[0] in ("multiboot", "multiboot2", "xen_hypervisor", "chainloader") and "/xen" in words[1]:
             lines.append(words[2:])
     return lines
+
+
+def kernel_lines(grub_cfg: str) -> list[list[str]]:
+    """The words after the file name of each line of a boot menu that loads the dom0 kernel: the first module after Xen."""
+    lines, wanted = [], False
+    for line in grub_cfg.splitlines():
+        words = line.split()
+        if hypervisor_lines(line):
+            wanted = True
+        elif wanted and len(words) > 1 and words[0] in ("module", "module2", "xen_module"):
+            lines.append(words[2:])
+            wanted = False
+    return lines
+
+
+def _older(menu: Path, drop_in: Path) -> bool:
+    """Whether the menu is from before the drop-in. File systems of /boot may keep times of whole seconds, even ones only."""
+    return menu.is_file() and drop_in.is_file() and menu.stat().st_mtime + 2 < drop_in.stat().st_mtime
 
 
 def boots_xen_by_default(grub_cfg: str) -> bool:
@@ -117,8 +130,7 @@ def _process_words(pid_file: Path) -> tuple[str, ...]:
 
 def read(runner: Runner, packages: Iterable[str], root: Path = Path("/")) -> HostState:
     """Ask the host. root: where its file system is mounted (for tests)."""
-    listing = runner.read(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]).out
-    present = installed_packages(listing)
+    missing = tuple(debian.missing(runner, packages))
     unfinished = bool(runner.read(["dpkg", "--audit"]).out.strip())
     capabilities = root / "proc/xen/capabilities"
     running = capabilities.is_file() and "control_d" in capabilities.read_text()
@@ -128,7 +140,7 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/")) -> Hos
         words = xen_command_line(runner.read(["xl", "info"]).out)
         rows = domains(runner.read(["xl", "list"]).out)
     dom0 = next((row for row in rows if row[0] == "Domain-0"), None)
-    grub = root / GRUB_CFG.lstrip("/")
+    grub, cmdline = root / GRUB_CFG.lstrip("/"), root / "proc/cmdline"
     kernels = tuple(sorted(
         path.name.removeprefix("config-") for path in (root / "boot").glob("config-*")
         if "CONFIG_XEN_DOM0=y" in path.read_text(errors="replace")
@@ -137,14 +149,16 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/")) -> Hos
     disabled = re.findall(r"^\s*GRUB_DISABLE_SUBMENU=[\"']?(\w+)", settings, re.MULTILINE)
     variable = root / "sys/firmware/efi/efivars" / _SECURE_BOOT
     return HostState(
-        missing_packages=tuple(name for name in packages if name not in present),
+        missing_packages=missing,
         unfinished_packages=unfinished,
         xen_running=running,
         xen_words=words,
+        linux_words=tuple(cmdline.read_text(errors="replace").split()) if cmdline.is_file() else (),
         dom0_memory_mib=dom0[1] if dom0 else None,
         dom0_vcpus=dom0[2] if dom0 else None,
         guests=tuple(sorted(row[0] for row in rows if row[0] != "Domain-0")),
         grub_cfg=grub.read_text(errors="replace") if grub.is_file() else "",
+        menu_is_old=_older(grub, root / render.GRUB_DROP_IN.lstrip("/")),
         capable_kernels=kernels,
         submenus_disabled=bool(disabled) and disabled[-1] in ("y", "true"),
         secure_boot=variable.is_file() and variable.read_bytes()[-1:] == b"\x01",

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import with_block
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import find_block, with_block
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS
 
 CONFIGURATION = "/etc/mdadm/mdadm.conf"
@@ -47,9 +47,11 @@ class Step:
 
 @dataclass
 class Plan:
-    """errors: why nothing may be done at all; steps: in order; uuids: of every wanted array."""
+    """errors: why nothing may be done at all; steps: in order; uuids: of every wanted array; lacking: name -> what a person should
+    know of an array that runs without some of its members, and is left alone."""
 
     errors: list[str] = field(default_factory=list)
+    lacking: dict[str, str] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     uuids: dict[str, str] = field(default_factory=dict)
 
@@ -77,7 +79,14 @@ def plan(
     for array in arrays:
         wanted = array.get("uuid") or array_uuid(host, array["name"])
         result.uuids[array["name"]] = wanted
-        errors, members = _members(array, disks)
+        running = known.get(wanted)
+        gone = _gone(array, wanted, disks) if running and running.active else []
+        errors, members = _members({**array, "members": [member for member in array["members"] if member not in gone]}, disks)
+        if gone and not members and not errors:
+            errors = [f"it runs as {known[wanted].device} on other disks than the inventory names"]
+        elif gone:
+            # Nothing is made or assembled of an array that works, so what it lacks is told and keeps nobody from the rest.
+            result.lacking[array["name"]] = _lacks(array, disks, gone)
         if not errors:
             outcome = _decide(array, wanted, members, known, consents, homehost)
             if isinstance(outcome, Step):
@@ -88,6 +97,38 @@ def plan(
     if len(set(result.uuids.values())) < len(result.uuids):
         result.errors.append("arrays: uuid: two arrays have the same; allowed is one of its own for each, or none to derive it")
     return result
+
+
+def _gone(array: Mapping[str, Any], wanted: str, disks: Mapping[str, Disk | None]) -> list[Mapping[str, Any]]:
+    """The members whose disk is not there or does not belong to the array."""
+    found = {member["id"]: disks.get(member["id"]) for member in array["members"]}
+    return [member for member in array["members"] if (disk := found[member["id"]]) is None or disk.md.get("MD_UUID") != wanted]
+
+
+def _lacks(array: Mapping[str, Any], disks: Mapping[str, Disk | None], gone: Sequence[Mapping[str, Any]]) -> str:
+    lines = []
+    for member in gone:
+        disk = disks.get(member["id"])
+        state = f"/dev/disk/by-id/{member['id']} does not exist"
+        if disk:
+            state = f"{disk.path}, with the serial {disk.serial or 'none'}, is there and holds {'; '.join(disk.uses) or 'nothing'}"
+        lines.append(f"disk {member['id']} (serial {member['serial']}): {state}")
+    device = f"/dev/md/{array['name']}"
+    return (f"array '{array['name']}': {device} runs without {len(gone)} of the {len(array['members'])} disks that the inventory names."
+            f" {'. '.join(lines)}. Nothing is written to it. Replace the disk, add the new one by hand"
+            f" (mdadm --manage {device} --add DISK), and write its id and serial into storage_arrays")
+
+
+def lacks_unseen(name: str, missing: int, rebuild: Mapping[str, Any] | None, members: Sequence[Mapping[str, Any]]) -> str:
+    """What to say of a running array that lacks members although every disk of the inventory carries its superblock."""
+    device = f"/dev/md/{name}"
+    named = ", ".join(f"{member['id']} (serial {member['serial']})" for member in members)
+    if rebuild and rebuild["action"] == "recover":
+        return (f"array '{name}': {device} lacks {missing} of its members and is being rebuilt ({rebuild['percent']} %): wait."
+                f" Disks: {named}")
+    return (f"array '{name}': {device} lacks {missing} of its members although all its disks are there: {named}. Nothing is written to it."
+            f" See which is 'removed' or 'faulty' (mdadm --detail {device}) and why (the kernel's log), and put it back by hand"
+            f" (mdadm --manage {device} --re-add DISK)")
 
 
 def _members(array: Mapping[str, Any], disks: Mapping[str, Disk | None]) -> tuple[list[str], list[Disk]]:
@@ -125,7 +166,7 @@ def _decide(
         part = f"{len(owned)} of its {len(disks)} disks belong to it, but {', '.join(strange)}"
         return [f"it is degraded or foreign, and is not touched: {part}. A new disk is added by: mdadm --manage {device} --add DISK"]
     if wanted in known:
-        return [f"it runs as {known[wanted].device} on other disks than the inventory names"]
+        return [f"it waits as {known[wanted].device} for other disks than the inventory names"]
     return _new(array, wanted, disks, consents, homehost)
 
 
@@ -135,8 +176,8 @@ def _existing(array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], runn
     level, count = (disks[0].md.get(key) for key in ("MD_LEVEL", "MD_DEVICES"))
     if level and level.removeprefix("raid") != str(array["level"]):
         return [f"it exists with level {level.removeprefix('raid')}; the inventory says {array['level']}, and a level is not changed"]
-    if count and int(count) != len(disks):
-        return [f"it exists with {count} members; the inventory says {len(disks)}, and their number is not changed"]
+    if count and int(count) != len(array["members"]):
+        return [f"it exists with {count} members; the inventory says {len(array['members'])}, and their number is not changed"]
     if not running or not running.active:
         why = "the kernel waits for disks that are there" if running else "it exists on its disks but does not run"
         command = ("mdadm", "--assemble", device, f"--uuid={wanted}", *(disk.path for disk in disks))
@@ -185,8 +226,11 @@ def configuration(text: str, uuids: Mapping[str, str]) -> str:
     """mdadm.conf with the wanted arrays in a block of our own; everything else stays.
 
     By UUID, so that an array never comes up as md127. An entry elsewhere that names one of them is dropped: it would be a second.
-    An entry goes on in every line that starts with white space (mdadm.conf(5)).
+    An entry goes on in every line that starts with white space (mdadm.conf(5)). Raises BrokenBlock.
     """
+    # Asked of the file as it is: its lines are those that a person sees.
+    find_block(text, OWNER)
+
     def double(entry: str) -> bool:
         return entry.upper().startswith("ARRAY") and any(value in entry.lower() for value in uuids.values())
 

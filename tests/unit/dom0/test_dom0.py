@@ -2,14 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import plan, render, state
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Result
+from ansible_collections.xenfold.consolidation.plugins.modules import dom0
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,21 +28,30 @@ menuentry 'Debian GNU/Linux' --class debian {
 }
 menuentry 'Debian GNU/Linux, with Xen hypervisor' --class debian {
 \tmultiboot2 /boot/xen-4.17-amd64.gz placeholder dom0_mem=896M,max:896M dom0_max_vcpus=1 ucode=scan ${xen_rm_opts}
-\tmodule2 /boot/vmlinuz-6.1.0-1-amd64 placeholder root=UUID=1 ro console=hvc0
+\tmodule2 /boot/vmlinuz-6.1.0-1-amd64 placeholder root=UUID=1 ro net.ifnames=0 console=hvc0
+\tmodule2 --nounzip /boot/initrd.img-6.1.0-1-amd64
+}
+submenu 'Advanced options for Debian GNU/Linux (with Xen hypervisor)' {
+\tmenuentry 'Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-1-amd64 (recovery mode)' {
+\t\tmultiboot2 /boot/xen-4.17-amd64.gz placeholder dom0_mem=896M,max:896M dom0_max_vcpus=1 ucode=scan ${xen_rm_opts}
+\t\tmodule2 /boot/vmlinuz-6.1.0-1-amd64 placeholder root=UUID=1 ro single net.ifnames=0
+\t}
 }
 """
 CONVERGED = state.HostState(
     missing_packages=(), unfinished_packages=False, xen_running=True,
     xen_words=("placeholder", "dom0_mem=896M,max:896M", "dom0_max_vcpus=1", "ucode=scan"),
-    dom0_memory_mib=893, dom0_vcpus=1, guests=(), grub_cfg=MENU, capable_kernels=("6.1.0-1-amd64",),
+    linux_words=("placeholder", "root=UUID=1", "ro", "net.ifnames=0", "console=hvc0"),
+    dom0_memory_mib=893, dom0_vcpus=1, guests=(), grub_cfg=MENU, menu_is_old=False, capable_kernels=("6.1.0-1-amd64",),
     submenus_disabled=False, secure_boot=False, xenconsoled_words=render.XENCONSOLED_WORDS,
 )
+DROP_IN = render.grub_drop_in(SETTINGS).content
 TEXTS = {file.path: file.content for file in [render.grub_drop_in(SETTINGS), *render.configuration(SETTINGS)]}
 
 
 def test_a_converged_host_needs_nothing():
     assert plan.steps(SETTINGS, CONVERGED, TEXTS).actions() == []
-    assert plan.reboot_reasons(SETTINGS, CONVERGED) == []
+    assert plan.reboot_reasons(SETTINGS, CONVERGED, DROP_IN) == []
 
 
 def test_a_plain_host_gets_the_drop_in_before_the_packages_and_no_second_update_of_the_menu():
@@ -47,21 +60,104 @@ def test_a_plain_host_gets_the_drop_in_before_the_packages_and_no_second_update_
     lines = [action.line() for action in plan.steps(SETTINGS, fresh, dict.fromkeys(TEXTS)).actions()]
     assert lines[:2] == ["write file /etc/default/grub.d/00-xenfold.cfg", "install package xen-system-amd64"]
     assert not any("boot menu" in line for line in lines)
-    assert plan.reboot_reasons(SETTINGS, fresh) == ["Xen does not run on this host"]
+    assert plan.reboot_reasons(SETTINGS, fresh, None) == ["Xen does not run on this host"]
 
 
-def test_a_run_cut_off_between_drop_in_and_menu_is_finished():
-    cut = replace(CONVERGED, grub_cfg=MENU.replace("dom0_max_vcpus=1", "dom0_max_vcpus=2"))
-    assert [a.target for a in plan.steps(SETTINGS, cut, TEXTS).actions()] == ["boot menu"]
+@pytest.mark.parametrize("change", [
+    {"grub_cfg": MENU.replace("dom0_max_vcpus=1", "dom0_max_vcpus=2")},
+    {"grub_cfg": MENU.replace("console=hvc0", "console=tty0")},
+    {"grub_cfg": MENU.replace("ucode=scan", "ucode=scan dom0_vcpus_pin")},
+    # What is gone from the drop-in shows in the menu's age.
+    {"grub_cfg": MENU.replace("ucode=scan", "ucode=scan loglvl=all"), "menu_is_old": True},
+    {"grub_cfg": MENU.replace("console=hvc0", "console=hvc0 quiet"), "menu_is_old": True},
+])
+def test_a_run_cut_off_between_drop_in_and_menu_is_finished(change):
+    assert [a.target for a in plan.steps(SETTINGS, replace(CONVERGED, **change), TEXTS).actions()] == ["boot menu"]
+
+
+@pytest.mark.parametrize("grub_cfg", [
+    MENU.replace("ucode=scan", "ucode=scan loglvl=all"), MENU.replace("console=hvc0", "console=hvc0 quiet"),
+    MENU.replace("placeholder dom0_mem", "placeholder noreboot dom0_mem"),
+])
+def test_words_of_others_in_the_menu_are_left_alone(grub_cfg):
+    assert plan.steps(SETTINGS, replace(CONVERGED, grub_cfg=grub_cfg), TEXTS).actions() == []
+
+
+OLDER = replace(SETTINGS, vcpus_pin=True, xen_options=("ucode=scan", "loglvl=all"), linux_options=("console=hvc0", "quiet"))
+XEN_BEFORE = ("placeholder", *render.xen_words(OLDER))
+LINUX_BEFORE = (*CONVERGED.linux_words, "quiet")
+
+
+def test_words_that_are_gone_ask_for_a_reboot_until_it_comes_and_never_after():
+    before = render.grub_drop_in(OLDER).content
+    menu = MENU.replace(" ucode=scan", " dom0_vcpus_pin ucode=scan loglvl=all").replace("console=hvc0", "console=hvc0 quiet")
+    host = replace(CONVERGED, xen_words=XEN_BEFORE, linux_words=LINUX_BEFORE, grub_cfg=menu)
+    assert plan.steps(OLDER, host, TEXTS | {render.GRUB_DROP_IN: before}).actions() == []
+    assert plan.reboot_reasons(OLDER, host, before) == []
+    reasons = [
+        "Xen was started with dom0_vcpus_pin, which is not asked for", "Xen was started with loglvl=all, which is not asked for",
+        "the dom0 kernel was started with quiet, which is not asked for",
+    ]
+    # Before the run, after it was cut off, after it, and in every run until the reboot.
+    steps = plan.steps(SETTINGS, host, TEXTS | {render.GRUB_DROP_IN: before})
+    assert [action.target for action in steps.actions()] == [f"file {render.GRUB_DROP_IN}", "boot menu"]
+    assert plan.reboot_reasons(SETTINGS, host, before) == reasons
+    after = steps.before_packages[0].content
+    assert plan.reboot_reasons(SETTINGS, replace(host, menu_is_old=True), after) == reasons
+    done = replace(host, grub_cfg=MENU)
+    for _run in range(3):
+        assert plan.reboot_reasons(SETTINGS, done, after) == reasons
+        assert plan.steps(SETTINGS, done, TEXTS | {render.GRUB_DROP_IN: after}).actions() == []
+        assert render.grub_drop_in(SETTINGS, after).content == after
+    assert plan.reboot_reasons(SETTINGS, replace(CONVERGED, grub_cfg=MENU), after) == []
+    # Asked for again, they are words like the others.
+    assert render.words_in(render.grub_drop_in(OLDER, after).content) == render.words_in(before)
+
+
+def test_a_word_that_came_to_the_menu_from_elsewhere_is_no_reason():
+    before = render.grub_drop_in(replace(SETTINGS, xen_options=("ucode=scan", "loglvl=all"))).content
+    after = render.grub_drop_in(SETTINGS, before).content
+    moved = replace(CONVERGED, grub_cfg=MENU.replace("ucode=scan", "ucode=scan loglvl=all"), xen_words=(*CONVERGED.xen_words, "loglvl=all"))
+    assert plan.reboot_reasons(SETTINGS, moved, after) == []
+    assert plan.steps(SETTINGS, moved, TEXTS | {render.GRUB_DROP_IN: after}).actions() == []
+
+
+def test_a_host_whose_xen_somebody_else_starts_needs_no_reboot():
+    settings = render.Settings(896, 1, xen_options=("console=com1", "com1=115200,8n1", "cpuidle=0", "spec-ctrl=no"),
+                               linux_options=("console=hvc0",))
+    host = replace(
+        CONVERGED, grub_cfg="",
+        xen_words=("dom0_mem=896M,max:896M", "dom0_max_vcpus=1", "console=com1", "com1=115200,8n1", "loglvl=all", "guest_loglvl=all",
+                   "noreboot", "cpuidle=0", "spec-ctrl=no"),
+        linux_words=("root=/dev/vda", "rw", "console=hvc0", "net.ifnames=0", "loglevel=4", "mitigations=off", "systemd.hostname=xen01"))
+    drop_in = render.grub_drop_in(settings).content
+    for text in (None, drop_in, render.grub_drop_in(settings, DROP_IN).content):
+        assert plan.reboot_reasons(settings, host, text) == []
+
+
+@pytest.mark.parametrize(("drop_in", "words"), [
+    (None, render.Words()), ("", render.Words()), ("XEN_OVERRIDE_GRUB_DEFAULT=0\n", render.Words()),
+    ('GRUB_CMDLINE_XEN="a b=c"\nGRUB_CMDLINE_LINUX_XEN_REPLACE_DEFAULT=""\n', render.Words(xen=("a", "b=c"))),
+])
+def test_words_of_a_drop_in(drop_in, words):
+    assert render.words_in(drop_in) == words
+
+
+def test_what_a_person_wrote_into_the_drop_in_breaks_no_comment():
+    text = render.grub_drop_in(SETTINGS, 'GRUB_CMDLINE_XEN="$(id) a`b` fine dom0_mem=1G"\n').content
+    assert render.words_in(text).earlier_xen == ("fine",)
 
 
 @pytest.mark.parametrize(("change", "reason"), [
     ({"xen_words": ("dom0_mem=896M,max:896M", "dom0_max_vcpus=1")}, "Xen was started without ucode=scan"),
+    ({"xen_words": (*CONVERGED.xen_words, "dom0_vcpus_pin")}, "Xen was started with dom0_vcpus_pin, which is not asked for"),
+    ({"xen_words": ("dom0_mem=1G", *CONVERGED.xen_words)}, "Xen was started with dom0_mem=1G, which is not asked for"),
+    ({"linux_words": ("root=UUID=1", "ro")}, "the dom0 kernel was started without console=hvc0"),
     ({"dom0_vcpus": 2}, "dom0 has 2 vCPUs instead of 1"),
     ({"dom0_memory_mib": 700}, "dom0 has 700 MiB of memory instead of 896"),
 ])
 def test_what_waits_for_a_reboot_is_named(change, reason):
-    assert plan.reboot_reasons(SETTINGS, replace(CONVERGED, **change)) == [reason]
+    assert plan.reboot_reasons(SETTINGS, replace(CONVERGED, **change), DROP_IN) == [reason]
 
 
 @pytest.mark.parametrize(("menu", "right"), [
@@ -71,6 +167,11 @@ def test_what_waits_for_a_reboot_is_named(change, reason):
     (MENU.replace("menuentry 'Debian GNU/Linux, with Xen hypervisor'", "menuentry 'Something else'"), False),
     ("", False),
     (MENU.replace("dom0_max_vcpus=1", "dom0_max_vcpus=1 dom0_max_vcpus=4"), False),
+    (MENU.replace("dom0_max_vcpus=1 ucode=scan", "ucode=scan dom0_max_vcpus=1"), False),
+    (MENU.replace(" ucode=scan", ""), False),
+    (MENU.replace(" ro net.ifnames=0 console=hvc0", " ro quiet"), False),
+    (MENU.replace("${xen_rm_opts}", "dom0_vcpus_pin"), False),
+    (MENU.replace("${xen_rm_opts}", "loglvl=all"), True),
 ])
 def test_the_menu_is_judged_by_what_it_boots(menu, right):
     assert plan.menu_is_right(menu, SETTINGS) is right
@@ -89,18 +190,46 @@ def test_obstacles_are_named(change, kernel_comes, word):
 
 
 @pytest.mark.parametrize(("change", "text"), [
-    ({"memory_mib": 100}, "memory_mib: 100 is too small; allowed is 512 or more (MiB)"),
-    ({"vcpus": 0}, "vcpus: 0 is out of range; allowed is 1 to 128"),
-    ({"xen_options": ('a"b',)}, "xen_options: 'a\"b' is not one plain word"),
-    ({"xen_options": ("dom0_mem=1G",)}, "xen_options: 'dom0_mem=1G' is set by its own option"),
-    ({"linux_options": ("quiet splash",)}, "linux_options: 'quiet splash' is not one plain word"),
-    ({"xl_options": {"Auto": "x"}}, "xl_options: 'Auto' is not a setting"),
-    ({"xl_options": {"vif.default.script": 'x"'}}, "holds a quote"),
+    ({"memory_mib": 100}, "memory_mib: value 100, allowed a whole number, 512 to 12582912 MiB"),
+    ({"memory_mib": 10**15}, "memory_mib: value 1000000000000000, allowed a whole number, 512"),
+    ({"memory_mib": True}, "memory_mib: value True, allowed a whole number"),
+    ({"vcpus": 0}, "vcpus: value 0, allowed a whole number, 1 to 128"),
+    ({"vcpus": 129}, "vcpus: value 129, allowed"),
+    ({"shutdown_wait_seconds": -1}, "shutdown_wait_seconds: value -1, allowed a whole number, 1 to 86400 seconds"),
+    ({"shutdown_wait_seconds": 0}, "shutdown_wait_seconds: value 0, allowed"),
+    ({"xen_options": ('a"b',)}, "xen_options: value 'a\"b', allowed plain words"),
+    ({"xen_options": ("a\n",)}, "xen_options: value 'a\\n', allowed plain words"),
+    ({"linux_options": (1,)}, "linux_options: value 1, allowed plain words"),
+    ({"xen_options": ("",)}, "xen_options: value '', allowed plain words"),
+    ({"xen_options": ("dom0_mem=1G",)}, "xen_options: value 'dom0_mem=1G', allowed words that have no option of their own"),
+    ({"linux_options": ("quiet splash",)}, "linux_options: value 'quiet splash', allowed plain words"),
+    ({"xl_options": {"Auto": "x"}}, "xl_options: value 'Auto', allowed settings of xl.conf"),
+    ({"xl_options": {"auto\n": "x"}}, "xl_options: value 'auto\\n', allowed settings"),
+    ({"xl_options": {1: "x"}}, "xl_options: value 1, allowed settings"),
+    ({"xl_options": {"vif.default.script": 'x"'}}, "xl_options.vif.default.script: value 'x\"', allowed a text without quotes"),
+    ({"xl_options": {"lockfile": "a\n"}}, "xl_options.lockfile: value 'a\\n', allowed a text"),
+    ({"xl_options": {"lockfile": None}}, "xl_options.lockfile: value None, allowed a text"),
+    ({"xl_options": {"claim_mode": 1.0}}, "xl_options.claim_mode: value 1.0, allowed a text"),
+    ({"xl_options": {"lockfile": ["a"]}}, "xl_options.lockfile: value ['a'], allowed a text"),
 ])
 def test_bad_settings_are_named_with_what_is_allowed(change, text):
     errors = render.check(replace(SETTINGS, **change))
     assert len(errors) == 1
     assert text in errors[0]
+
+
+@pytest.mark.parametrize("change", [
+    {"memory_mib": 512, "vcpus": 128, "shutdown_wait_seconds": 1}, {"memory_mib": 12 * 2**20, "shutdown_wait_seconds": 86400},
+    {"xl_options": {"autoballoon": "off", "claim_mode": 1, "run_hotplug_scripts": True, "vif.default.bridge": ""}},
+])
+def test_good_settings_pass(change):
+    assert render.check(replace(SETTINGS, **change)) == []
+
+
+@given(st.integers(-10, 20000) | st.sampled_from([True, None, 1.0, "512", 12 * 2**20 + 1]), st.integers(-1, 200))
+def test_the_estate_and_the_role_take_the_same_sizes(memory_mib, vcpus):
+    role = not render.check(replace(SETTINGS, memory_mib=memory_mib, vcpus=vcpus))
+    assert (schema.DOM0["dom0_memory_mib"].check(memory_mib) and schema.DOM0["dom0_vcpus"].check(vcpus)) is role
 
 
 @given(st.lists(st.text(min_size=1, max_size=12), max_size=4))
@@ -130,7 +259,10 @@ web02--incoming                              2   128     1     --p---       0.0
     assert state.domains(listing) == [("Domain-0", 893, 1), ("web01", 128, 2), ("web02--incoming", 128, 1)]
     assert state.xen_command_line("host : a\nxen_commandline  : placeholder dom0_mem=1G\n") == ("placeholder", "dom0_mem=1G")
     assert state.xen_command_line("host : a\n") == ()
-    assert state.installed_packages("grub-common ii \nxen-utils rc \nlinux hi \nhalf iU \n") == {"grub-common", "linux"}
+    assert packages.installed("grub-common ii \nxen-utils rc \nlinux hi \nhalf iU \n") == {"grub-common", "linux"}
+    assert state.kernel_lines(MENU)[0] == ["placeholder", "root=UUID=1", "ro", "net.ifnames=0", "console=hvc0"]
+    assert len(state.kernel_lines(MENU)) == len(state.hypervisor_lines(MENU)) == 2
+    assert state.kernel_lines("module2 /boot/vmlinuz quiet\n") == []
 
 
 def test_reading_a_host_finds_the_traps(tmp_path: Path):
@@ -147,6 +279,23 @@ def test_reading_a_host_finds_the_traps(tmp_path: Path):
     assert found.capable_kernels == ()
     (tmp_path / "etc/default/grub.d/50-x.cfg").write_text("GRUB_DISABLE_SUBMENU=false\n")
     assert not state.read(Silent(), [], tmp_path).submenus_disabled
+    assert found.linux_words == ()
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cmdline").write_text("root=/dev/vda  ro console=hvc0\n")
+    assert state.read(Silent(), [], tmp_path).linux_words == ("root=/dev/vda", "ro", "console=hvc0")
+
+
+@pytest.mark.parametrize(("menu", "drop_in", "old"), [
+    (None, None, False), (None, 100, False), (100, None, False), (100, 110, True), (110, 100, False), (100, 100, False),
+    # A menu that was made right after the drop-in, on a file system that keeps even seconds.
+    (100, 101.9, False),
+])
+def test_the_age_of_the_menu(menu, drop_in, old, tmp_path: Path):
+    for name, seconds in (("menu", menu), ("drop_in", drop_in)):
+        if seconds is not None:
+            (tmp_path / name).touch()
+            os.utime(tmp_path / name, (seconds, seconds))
+    assert state._older(tmp_path / "menu", tmp_path / "drop_in") is old
 
 
 @pytest.mark.parametrize("case", command_cases.load(Path(__file__).with_name("cases.yml")))
@@ -158,3 +307,18 @@ def test_the_rotation_of_logs_is_one_balanced_block():
     text = next(file.content for file in render.configuration(SETTINGS) if file.path == render.LOGROTATE)
     assert text.count("{") == text.count("}") == 1
     assert text.endswith("}\n")
+
+
+def test_packages_come_between_the_drop_in_and_the_other_files(monkeypatch: pytest.MonkeyPatch):
+    done: list[str] = []
+
+    class Recorder:
+        def change(self, argv, ok=(0,), data=None):
+            done.append(" ".join(word for word in argv if "=" not in word and not word.startswith("-")))
+
+    monkeypatch.setattr(dom0, "write_atomically", lambda file: done.append(file.path))
+    monkeypatch.setattr(dom0.os, "makedirs", lambda path, exist_ok: done.append(path))
+    files = [render.grub_drop_in(SETTINGS)], render.configuration(SETTINGS)[:1]
+    dom0.apply(Recorder(), plan.Steps(True, files[0], ["xen-system-amd64"], files[1], True, False))
+    assert done == ["env dpkg", render.GRUB_DROP_IN, "env apt-get update", "env apt-get install xen-system-amd64",
+                    render.XL_CONF, render.CONSOLE_LOGS, "update-grub"]

@@ -57,8 +57,8 @@ class Host:
 
     given: `tools`, the commands that are installed; `files`: path -> text; `times`: path -> seconds of its last change; `disks`:
     kernel name -> {id, serial, size_mib, data: {offset: text}, busy}; `arrays`: name -> kernel name of those that run;
-    `appears: false`: arrays never come up; `named`: what the new map names, as name and kernel
-    name; `busy_later`: kernel devices that come into use after the first change.
+    `sysfs`: what differs of what the kernel shows of an array; `appears: false`: arrays never come up; `named`: what the new map
+    names, as name and kernel name; `busy_later`: kernel devices that come into use after the first change.
     """
 
     def __init__(self, root: Path, given: dict[str, Any], monkeypatch: Any) -> None:
@@ -93,7 +93,8 @@ class Host:
         link = Path(self.real(f"/dev/md/{name}"))
         link.parent.mkdir(exist_ok=True)
         link.symlink_to(f"../{kernel}")
-        for field, value in (("array_state", "clean"), ("degraded", "0"), ("sync_action", "resync"), ("sync_completed", "10 / 40")):
+        shown = {"array_state": "clean", "degraded": "0", "sync_action": "resync", "sync_completed": "10 / 40"}
+        for field, value in (shown | self.given.get("sysfs", {})).items():
             self.write(f"/sys/block/{kernel}/md/{field}", f"{value}\n")
 
     def _add(self, name: str, disk: dict[str, Any]) -> None:

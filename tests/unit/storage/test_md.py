@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils import storage_spec
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import with_block
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import BrokenBlock, with_block
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
 from hypothesis import given
@@ -20,6 +20,7 @@ from tests.unit.storage.samples import ARRAY, GIB, WANTED, disk, disks, owned
 
 OTHER = "0:0:0:0"
 RUNS = {WANTED: md.Running("/dev/md/guests", True)}
+WAITS = {WANTED: md.Running("/dev/md/guests", False)}
 MEMBERS = ("/dev/vdb", "/dev/vdc", "/dev/vdd", "/dev/vde")
 ASSEMBLE = ("mdadm", "--assemble", "/dev/md/guests", f"--uuid={WANTED}", *MEMBERS)
 
@@ -97,7 +98,16 @@ def test_an_array_that_exists_is_assembled_or_named_never_created_or_wiped(known
     (disks(D2=disk(2, work=("vdc is the disk of a running guest",))), {}, {"D2"}, "is in use and is never wiped"),
     (disks(D2=disk(2, work=("it may be the disk of a running guest: xenstore does not answer",))), {}, {"D2"}, "is in use"),
     (disks(**{**owned(), "D4": disk(4)}), {}, set(), "3 of its 4 disks belong to it, but /dev/vde (serial D4) holds nothing"),
-    (disks(**{**owned(), "D4": disk(4)}), RUNS, set(), "it is degraded or foreign, and is not touched"),
+    (disks(**{**owned(), "D4": disk(4)}), WAITS, set(), "it is degraded or foreign, and is not touched"),
+    (disks(**{**owned(), "D4": None}), WAITS, set(), "disk virtio-D4 (serial D4) is not there"),
+    (disks(**{**owned(), "D4": None}), {}, {"D4"}, "disk virtio-D4 (serial D4) is not there"),
+    (disks(D1=None, D2=None, D3=None, D4=None), RUNS, set(), "it runs as /dev/md/guests on other disks than the inventory names"),
+    (disks(**{**owned(), "D4": None, "D3": disk(3, uuid=WANTED, serial="X9")}), RUNS, set(), "disk virtio-D3 has the serial X9"),
+    (disks(**{**owned(MD_LEVEL="raid1"), "D1": None}), RUNS, set(), "exists with level 1; the inventory says 10"),
+    (disks(**{**owned(MD_DEVICES="6"), "D1": None}), RUNS, set(), "exists with 6 members; the inventory says 4"),
+    (disks(**{**owned(), "D1": None}), {**RUNS, WANTED: md.Running("/dev/md127", True), OTHER: md.Running("/dev/md/guests", True)}, set(),
+     "/dev/md/guests is another array"),
+    (disks(), WAITS, set(), "it waits as /dev/md/guests for other disks than the inventory names"),
     (disks(**{**owned(), "D4": disk(4)}), {}, {"D4"}, "3 of its 4 disks belong to it"),
     (disks(D1=owned()["D1"]), {}, {"D1", "D2", "D3", "D4"}, "1 of its 4 disks belong to it"),
     (disks(**{**owned(), "D4": disk(4, ("ext4 on vde",))}), {}, {"D4"}, "but /dev/vde (serial D4) holds ext4 on vde"),
@@ -113,6 +123,39 @@ def test_what_could_cost_data_is_refused_and_named(found, known, consents, text)
     assert made.steps == []
     assert text in " ".join(made.errors)
     assert all(error.startswith("array 'guests': ") for error in made.errors)
+
+
+@pytest.mark.parametrize(("gone", "says"), [
+    ({"D3": None}, ["runs without 1 of the 4 disks", "disk virtio-D3 (serial D3): /dev/disk/by-id/virtio-D3 does not exist"]),
+    ({"D3": disk(3)}, ["disk virtio-D3 (serial D3): /dev/vdd, with the serial D3, is there and holds nothing"]),
+    ({"D3": disk(3, serial="X9", size=GIB)}, ["disk virtio-D3 (serial D3): /dev/vdd, with the serial X9, is there and holds nothing"]),
+    ({"D3": disk(3, ("ext4 on vdd",), work=("vdd is mounted at /srv",))}, ["holds ext4 on vdd; vdd is mounted at /srv"]),
+    ({"D3": disk(3, ("member of array x",), OTHER)}, ["is there and holds member of array x"]),
+    ({"D1": None, "D3": disk(3)}, ["runs without 2 of the 4 disks", "disk virtio-D1 (serial D1)", "disk virtio-D3 (serial D3)"]),
+])
+@pytest.mark.parametrize("consents", [set(), {"D1", "D2", "D3", "D4", "X9"}])
+@pytest.mark.parametrize("device", ["/dev/md/guests", "/dev/md127"])
+def test_an_array_that_runs_without_a_disk_is_told_and_left_alone(gone, says, consents, device):
+    made = plan(disks(**{**owned(), **gone}), {WANTED: md.Running(device, True)}, consents)
+    assert made.errors == []
+    named = [] if device == "/dev/md/guests" else [(("mdadm", "--incremental", "--rebuild-map"),)]
+    assert [step.commands for step in made.steps] == named
+    assert [step for step in made.steps if step.wipe] == []
+    for text in [*says, "array 'guests': /dev/md/guests", "mdadm --manage /dev/md/guests --add DISK", "storage_arrays"]:
+        assert text in made.lacking["guests"]
+
+
+def test_a_complete_array_lacks_nothing():
+    assert plan(disks(**owned()), RUNS).lacking == {}
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    (f"MAILADDR root\nARRAY /dev/md127 UUID=a:b:c:d\n# BEGIN {md.OWNER}\nPROGRAM x\n", 3),
+    (f"ARRAY /dev/md127 UUID=a:b:c:d\n  name=x\n\n# END {md.OWNER}\nPROGRAM x\n", 4),
+])
+def test_a_broken_block_is_told_with_the_line_of_the_file(text, line):
+    with pytest.raises(BrokenBlock, match=f"^line {line}: '# "):
+        md.configuration(text, {"guests": "a:b:c:d"})
 
 
 @pytest.mark.parametrize(("size", "right"), [(2 * GIB, True), (int(1.87 * GIB), True), (int(1.85 * GIB), False), (4 * GIB, True)])

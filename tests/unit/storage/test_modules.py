@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
 
 from tests.unit import command_cases
@@ -58,6 +59,8 @@ def commands(case: dict[str, Any]) -> list[dict[str, Any]]:
 def test_module(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = filled(case, WORDS | {"ROOT": str(tmp_path.resolve())})
     host = Host(tmp_path, case.get("given", {}), monkeypatch)
+    warned: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _self, line: warned.append(line))
     before = host.snapshot()
     result = command_cases.run(case["module"], case | {"run": commands(case)})
     after = host.snapshot()
@@ -69,6 +72,10 @@ def test_module(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Monkey
         assert not after[f"dev/{name}"].strip(b"\0")
     for name, text in case.get("left", {}).items():
         assert after[f"dev/{name}"].strip(b"\0") == text.encode()
+    if "warnings_contain" in case:
+        assert len(warned) == len(case["warnings_contain"]), warned
+        for line, texts in zip(warned, case["warnings_contain"], strict=True):
+            assert [text for text in texts if text not in line] == [], line
     for path, text in case.get("after", {}).items():
         assert text in after[path.lstrip("/")].decode()
 

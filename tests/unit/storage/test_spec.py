@@ -19,28 +19,33 @@ VOLUME = {"name": "a", "volume_group": "vg", "size_gib": 1.0}
 
 
 @pytest.mark.parametrize(("arrays", "groups", "text"), [
-    ([{**ARRAY, "members": ARRAY["members"][:3]}], [], "array 'guests': members: 3 are too few for level 10; allowed are 4 or more"),
-    ([{**ARRAY, "level": 4}], [], "array 'guests': level: 4 is not supported; allowed are 0, 1, 5, 6, 10"),
-    ([{**ARRAY, "members": [{"id": "", "serial": "D1"}, *ARRAY["members"][1:]]}], [], "id '' is not a name under /dev/disk/by-id"),
-    ([{**ARRAY, "members": [{"id": "../../vdb", "serial": "D1"}, *ARRAY["members"][1:]]}], [], "'../../vdb' is not a name under"),
-    ([{**ARRAY, "members": [{"id": "x-part1", "serial": "D1"}, *ARRAY["members"][1:]]}], [], "id 'x-part1' is a partition; allowed are"),
-    ([{**ARRAY, "members": [{"id": "x", "serial": ""}, *ARRAY["members"][1:]]}], [], "x: serial is missing"),
-    ([{**ARRAY, "members": [{"id": "x", "serial": "D1", "size_gib": 0}, *ARRAY["members"][1:]]}], [], "x: size_gib: 0 is not allowed"),
-    ([{**ARRAY, "members": [{"id": "x", "serial": "D1", "size_gib": math.inf}, *ARRAY["members"][1:]]}], [], "x: size_gib: inf is not"),
-    ([ARRAY, {**ARRAY, "name": "b"}], [], "serial 'D1' stands twice"),
-    ([ARRAY, {**ARRAY, "name": "b"}], [], "id 'virtio-D1' stands twice"),
-    ([ARRAY, ARRAY], [], "array 'guests': name: stands twice"),
-    ([{**ARRAY, "name": "A B"}], [], "name: 'A B' is not allowed"),
-    ([{**ARRAY, "name": "../x"}], [], "name: '../x' is not allowed"),
-    ([{**ARRAY, "chunk_kib": 100}], [], "chunk_kib: 100 is not allowed; allowed are powers of two"),
-    ([{**ARRAY, "chunk_kib": 2}], [], "chunk_kib: 2 is not allowed"),
-    ([{**ARRAY, "uuid": "1234"}], [], "uuid: '1234' is not in mdadm's form"),
-    ([ARRAY], [{"name": "vg", "devices": ["/dev/md/other"]}], "/dev/md/other is no array of this host; arrays are /dev/md/guests"),
-    ([ARRAY], [{"name": "vg", "devices": ["/dev/sda"]}], "/dev/sda may be another disk after a reboot"),
-    ([ARRAY], [{"name": "-x", "devices": ["/dev/md/guests"]}], "'-x' is not a name that LVM takes"),
-    ([ARRAY], [{"name": "vg", "devices": []}], "devices: none are given"),
-    ([ARRAY], [GROUP, GROUP], "volume group 'vg': name: stands twice"),
-    ([ARRAY], [GROUP, {**GROUP, "name": "b"}], "volume groups: device /dev/md/guests stands twice"),
+    ([{**ARRAY, "members": ARRAY["members"][:3]}], [], "array 'guests': members: value 3 members, allowed 4 or more for level 10"),
+    ([{**ARRAY, "level": 4}], [], "array 'guests': level: value 4, allowed 0, 1, 5, 6, 10"),
+    ([{**ARRAY, "members": [{"id": "", "serial": "D1"}, *ARRAY["members"][1:]]}], [], "id: value '', allowed a name under /dev/disk/by-id"),
+    ([{**ARRAY, "members": [{"id": "../../vdb", "serial": "D1"}, *ARRAY["members"][1:]]}], [],
+     "id: value '../../vdb', allowed a name under"),
+    ([{**ARRAY, "members": [{"id": "x-part1", "serial": "D1"}, *ARRAY["members"][1:]]}], [],
+     "id: value 'x-part1', allowed a whole disk, this is a partition"),
+    ([{**ARRAY, "members": [{"id": "x", "serial": ""}, *ARRAY["members"][1:]]}], [], "x: serial: value '', allowed the serial number"),
+    ([{**ARRAY, "members": [{"id": "x", "serial": "D1", "size_gib": 0}, *ARRAY["members"][1:]]}], [],
+     "x: size_gib: value 0, allowed a number above 0"),
+    ([{**ARRAY, "members": [{"id": "x", "serial": "D1", "size_gib": math.inf}, *ARRAY["members"][1:]]}], [],
+     "x: size_gib: value inf, allowed a number above 0"),
+    ([ARRAY, {**ARRAY, "name": "b"}], [], "members: serial: value 'D1', allowed once: a disk is in one array"),
+    ([ARRAY, {**ARRAY, "name": "b"}], [], "members: id: value 'virtio-D1', allowed once: a disk is in one array"),
+    ([ARRAY, ARRAY], [], "array 'guests': name: value 'guests', allowed once on a host"),
+    ([{**ARRAY, "name": "A B"}], [], "name: value 'A B', allowed a lower-case letter"),
+    ([{**ARRAY, "name": "../x"}], [], "name: value '../x', allowed a lower-case letter"),
+    ([{**ARRAY, "chunk_kib": 100}], [], "chunk_kib: value 100, allowed a power of two"),
+    ([{**ARRAY, "chunk_kib": 2}], [], "chunk_kib: value 2, allowed a power of two"),
+    ([{**ARRAY, "uuid": "1234"}], [], "uuid: value '1234', allowed mdadm's form"),
+    ([ARRAY], [{"name": "vg", "devices": ["/dev/md/other"]}],
+     "devices: value '/dev/md/other', allowed arrays of this host: /dev/md/guests"),
+    ([ARRAY], [{"name": "vg", "devices": ["/dev/sda"]}], "devices: value '/dev/sda', allowed /dev/md/NAME"),
+    ([ARRAY], [{"name": "-x", "devices": ["/dev/md/guests"]}], "name: value '-x', allowed a name that LVM takes"),
+    ([ARRAY], [{"name": "vg", "devices": []}], "devices: value [], allowed one or more"),
+    ([ARRAY], [GROUP, GROUP], "volume group 'vg': name: value 'vg', allowed once on a host"),
+    ([ARRAY], [GROUP, {**GROUP, "name": "b"}], "volume groups: devices: value '/dev/md/guests', allowed once on a host"),
 ])
 def test_bad_descriptions_are_named(arrays, groups, text):
     errors = storage_spec.check_storage(arrays, groups)
@@ -56,10 +61,10 @@ def test_a_good_description_passes():
 @pytest.mark.parametrize(("wipe", "errors"), [
     ([], []),
     ([("D1", "D1"), ("D4", "D4")], []),
-    ([("D1", "D2")], ["wipe: serial D1: confirm is 'D2'; allowed is the same serial again"]),
-    ([("D1", "")], ["wipe: serial D1: confirm is ''; allowed is the same serial again"]),
-    ([("D1", "d1")], ["wipe: serial D1: confirm is 'd1'; allowed is the same serial again"]),
-    ([("E1", "E1")], ["wipe: serial E1: no array has such a disk; allowed are D1, D2, D3, D4"]),
+    ([("D1", "D2")], ["wipe: serial D1: confirm: value 'D2', allowed the same serial again"]),
+    ([("D1", "")], ["wipe: serial D1: confirm: value '', allowed the same serial again"]),
+    ([("D1", "d1")], ["wipe: serial D1: confirm: value 'd1', allowed the same serial again"]),
+    ([("E1", "E1")], ["wipe: serial: value 'E1', allowed serials of disks in arrays: D1, D2, D3, D4"]),
 ])
 def test_consents(wipe, errors):
     given = [{"serial": serial, "confirm": confirm} for serial, confirm in wipe]
@@ -68,14 +73,14 @@ def test_consents(wipe, errors):
 
 
 @pytest.mark.parametrize(("volumes", "text"), [
-    ([{**VOLUME, "name": "a/b"}], "'a/b' is not a name that LVM takes"),
-    ([{**VOLUME, "name": "snapshot1"}], "'snapshot1' is not a name that LVM takes"),
-    ([{**VOLUME, "name": "a_rimage_0"}], "'a_rimage_0' is not a name that LVM takes"),
-    ([{**VOLUME, "size_gib": 0.0}], "volume 'a': size_gib: 0.0 is not allowed; allowed is a number above 0"),
-    ([{**VOLUME, "size_gib": -1.0}], "size_gib: -1.0 is not allowed"),
-    ([{**VOLUME, "size_gib": math.inf}], "size_gib: inf is not allowed"),
-    ([{**VOLUME, "size_gib": math.nan}], "size_gib: nan is not allowed"),
-    ([VOLUME, VOLUME], "volume 'vg/a': stands twice"),
+    ([{**VOLUME, "name": "a/b"}], "name: value 'a/b', allowed a name that LVM takes"),
+    ([{**VOLUME, "name": "snapshot1"}], "name: value 'snapshot1', allowed a name that LVM takes"),
+    ([{**VOLUME, "name": "a_rimage_0"}], "name: value 'a_rimage_0', allowed a name that LVM takes"),
+    ([{**VOLUME, "size_gib": 0.0}], "volume 'a': size_gib: value 0.0, allowed a number above 0"),
+    ([{**VOLUME, "size_gib": -1.0}], "size_gib: value -1.0, allowed a number above 0"),
+    ([{**VOLUME, "size_gib": math.inf}], "size_gib: value inf, allowed a number above 0"),
+    ([{**VOLUME, "size_gib": math.nan}], "size_gib: value nan, allowed a number above 0"),
+    ([VOLUME, VOLUME], "volume 'vg/a': name: value 'vg/a', allowed once in its volume group"),
 ])
 def test_bad_volumes_are_named(volumes, text):
     assert text in " ".join(storage_spec.check_volumes(volumes))
