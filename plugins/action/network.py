@@ -42,7 +42,11 @@ class ActionModule(ActionBase):
             return self._change(arguments, task_vars or {})
 
     def _change(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        confirm_seconds = int(arguments.get("confirm_seconds", 90))
+        seconds = 90 if arguments.get("confirm_seconds") is None else arguments["confirm_seconds"]
+        if isinstance(seconds, bool) or not str(seconds).isdecimal():
+            raise AnsibleActionFail(
+                f"Network of {arguments.get('host')}: confirm_seconds: value {seconds!r}, allowed a whole number, 30 or more")
+        confirm_seconds = int(seconds)
         lost: AnsibleConnectionFailure | None = None
         settled = False
         try:
@@ -104,7 +108,9 @@ class ActionModule(ActionBase):
             wait_seconds = max(1, int(min(deadline - time.monotonic(), 30)))
             try:
                 got = self._execute_module(GUARD, {"state": state, "wait_seconds": wait_seconds}, task_vars=task_vars)
-                trouble = "; ".join(got.get("unmet", [])) or ("" if "step" in got else str(got.get("msg", "")))
+                # The module fails when what was asked for did not come about; the step it is at tells what follows from that.
+                said = got.get("failed") or "step" not in got
+                trouble = "; ".join(got.get("unmet", [])) or (str(got.get("msg", "")) if said else "")
                 answer = {**got, "reached": True, "unmet": got.get("unmet") or answer["unmet"], "trouble": trouble or answer["trouble"]}
                 waiting = got.get("step") in ("armed", "restoring") and (state == "restored" or bool(got.get("unmet")))
                 if "step" in got and not waiting:

@@ -89,7 +89,8 @@ _RANGES = {
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
 _NAME_ALLOWED = (
     "1 to 63 lower-case letters, digits, '.' and '-', a letter or digit at both ends, no '--' (xl's mark of a guest under "
-    "way), not digits alone (xl takes those for domain ids), not beginning with snapshot or pvmove (LVM keeps those)"
+    "way), not digits alone (xl takes those for domain ids), not beginning with snapshot or pvmove (LVM keeps those), "
+    "not ending in .cfg (the file of another guest)"
 )
 _DISK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
 _VOLUME_GROUP = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,63}")
@@ -97,8 +98,9 @@ _VDEV = {"hvm": re.compile(r"xvd[a-z]|hd[a-d]|sd[a-z]"), "pvh": re.compile(r"xvd
 _BRIDGE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_CPU_ITEM = r"\^?(?:nodes?:)?\d+(?:-\d+)?"
-_CPUS = re.compile(rf"all|{_CPU_ITEM}(?:,{_CPU_ITEM})*")
+_CPU_ITEM = re.compile(r"\^?(?:nodes?:)?([0-9]{1,4})(?:-([0-9]{1,4}))?")
+_LAST_CPU = 4095
+"""Xen is never built for more CPUs (its Kconfig, NR_CPUS)."""
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LARGEST_DEVICE_MAPPER_NAME = 127
 _TYPES: dict[str, tuple[Any, str]] = {
@@ -121,7 +123,7 @@ def check_name(name: Any) -> str | None:
     """What is wrong with the name of a guest, if anything."""
     if (
         not isinstance(name, str) or not _NAME.fullmatch(name) or "--" in name or name.isdigit()
-        or name.startswith(("snapshot", "pvmove"))
+        or name.startswith(("snapshot", "pvmove")) or name.endswith(".cfg")
     ):
         return _wrong("name", name, _NAME_ALLOWED)
     return None
@@ -215,11 +217,18 @@ def _check_scheduling(guest: Guest) -> list[str]:
     most = 100 * max(guest.get("maxvcpus", 1), guest["vcpus"], 1)
     if not 0 <= guest["cap_percent"] <= most:
         errors.append(_wrong("cap_percent", guest["cap_percent"], f"0 (no cap) to {most}, 100 for each vCPU"))
-    if "cpus" in guest and not _CPUS.fullmatch(guest["cpus"]):
-        errors.append(_wrong("cpus", guest["cpus"], "all, or a list as 0-3,^1,8 or nodes:0"))
+    if "cpus" in guest and not cpus_are_sound(guest["cpus"]):
+        errors.append(_wrong("cpus", guest["cpus"],
+                             f"all, or a list as 0-3,^1,8 or nodes:0 with numbers from 0 to {_LAST_CPU}, ranges upwards"))
     if "cpu_pool" in guest and not _POOL.fullmatch(guest["cpu_pool"]):
         errors.append(_wrong("cpu_pool", guest["cpu_pool"], "the name of a CPU pool: letters, digits, '_', '.' and '-'"))
     return errors
+
+
+def cpus_are_sound(cpus: str) -> bool:
+    """Whether a list of CPUs or NUMA nodes can be told to xl: numbers that exist, ranges that go up."""
+    matches = [_CPU_ITEM.fullmatch(item) for item in cpus.split(",")]
+    return cpus == "all" or all(match and int(match[1]) <= int(match[2] or match[1]) <= _LAST_CPU for match in matches)
 
 
 def _check_path(key: str, path: str) -> list[str]:

@@ -53,7 +53,7 @@ options:
     choices: [members, partner, gateway]
     default: [members, partner, gateway]
   confirm_seconds:
-    description: Within this time the change must be confirmed, else the old network comes back.
+    description: Within this time the change must be confirmed, else the old network comes back; 30 or more.
     type: int
     default: 90
 seealso:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import cpus_are_sound
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import commands
 
 Guest = Mapping[str, Any]
@@ -168,8 +169,8 @@ def _wanted_network(network: Guest) -> dict[str, Any]:
 
 
 def _cpu_set(cpus: str | None) -> list[int] | None:
-    """The CPUs of a list of numbers; None for `all` and for NUMA nodes, which only the host can resolve."""
-    if cpus is None or cpus == "all" or "node" in cpus:
+    """The CPUs of a list of numbers; None for `all`, for NUMA nodes, which only the host can resolve, and for what is no list."""
+    if cpus is None or cpus == "all" or "node" in cpus or not cpus_are_sound(cpus):
         return None
     wanted: set[int] = set()
     for item in cpus.split(","):

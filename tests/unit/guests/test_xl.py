@@ -6,6 +6,8 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.filter.volumes_of import FilterModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare, host, parse
+from hypothesis import given
+from hypothesis import strategies as st
 
 TABLE_4_17 = (
     "Name                                        ID   Mem VCPUs\tState\tTime(s)\n"
@@ -68,9 +70,15 @@ def test_errors_come_without_places_in_the_source():
 
 @pytest.mark.parametrize(("cpus", "numbers"), [
     ("0-3,^1", [0, 2, 3]), ("5", [5]), ("1,0", [0, 1]), ("all", None), ("nodes:0", None), (None, None),
+    ("4095", [4095]), ("0-99999999999", None), ("5-2", None), ("", None), ("0-", None), ("9" * 5000, None),
 ])
 def test_lists_of_cpus(cpus, numbers):
     assert compare._cpu_set(cpus) == numbers
+
+
+@given(st.one_of(st.text(max_size=20), st.text("0123456789-^,:nodesal", max_size=20)))
+def test_no_text_for_cpus_is_too_much(cpus):
+    assert len(compare._cpu_set(cpus) or []) <= 4096
 
 
 def test_sizes_of_a_configuration_with_defaults_left_out():

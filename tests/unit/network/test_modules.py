@@ -70,8 +70,16 @@ def test_network(case: dict[str, Any], root: Path) -> None:
 
 
 @pytest.mark.parametrize("case", command_cases.load(HERE / "guard_cases.yml"))
-def test_network_guard(case: dict[str, Any], root: Path) -> None:
-    prepare(root, case.get("given", {}))
+def test_network_guard(case: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`faster`: the guard acts between the question and the confirmation; `ends`: it comes to its end while one waits."""
+    given = case.get("given", {})
+    prepare(root, given)
+    folder = root / "var/lib/xenfold/network"
+    if given.get("faster"):
+        real = host_module.Host.confirm
+        monkeypatch.setattr(host_module.Host, "confirm", lambda self: ((folder / "armed").rename(folder / "restoring"), real(self))[1])
+    if given.get("ends"):
+        monkeypatch.setattr(network_guard.time, "sleep", lambda _seconds: (folder / "armed").rename(folder / "restored"))
     command_cases.run("network_guard", filled(case, root))
 
 
