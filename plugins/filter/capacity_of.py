@@ -45,10 +45,11 @@ _VARIABLES = (
 
 def _capacity_of(host: Any) -> dict[str, float]:
     if not isinstance(host, Mapping):
-        raise AnsibleFilterError(f"capacity_of: value {host!r}, allowed the variables of a host, as in hostvars['xen01']")
+        raise AnsibleFilterError(
+            f"capacity_of: value of type {type(host).__name__}, allowed the variables of a host, as in hostvars['xen01']")
     try:
         return capacity_of({name: host[name] for name in _VARIABLES if name in host}).values
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise AnsibleFilterError(
             f"capacity_of: the host's variables do not hold together ({error!r}); playbooks/plan.yml names the item"
         ) from error

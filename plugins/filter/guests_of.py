@@ -43,10 +43,17 @@ from ansible.errors import AnsibleFilterError
 
 def _guests_of(plan: Any, host: str) -> list[str]:
     if not isinstance(plan, Mapping) or not isinstance(plan.get("hosts"), Mapping):
-        raise AnsibleFilterError("guests_of: plan: has no 'hosts', allowed a plan of the module placement")
-    if host not in plan["hosts"]:
-        raise AnsibleFilterError(f"guests_of: host: value '{host}', allowed a host of the plan: {', '.join(sorted(plan['hosts']))}")
-    return sorted(plan["hosts"][host]["workloads"])
+        raise AnsibleFilterError(
+            f"guests_of: plan: value of type {type(plan).__name__} without a mapping 'hosts', allowed a plan of the module placement")
+    if not isinstance(host, str) or host not in plan["hosts"]:
+        hosts = ", ".join(sorted(map(str, plan["hosts"])))
+        raise AnsibleFilterError(f"guests_of: host: value {host!r}, allowed a host of the plan: {hosts}")
+    entry = plan["hosts"][host]
+    workloads = entry.get("workloads") if isinstance(entry, Mapping) else None
+    if not isinstance(workloads, list | tuple) or not all(isinstance(name, str) for name in workloads):
+        raise AnsibleFilterError(f"guests_of: plan: hosts.{host}: value of type {type(entry).__name__} without a list 'workloads' of names,"
+                                 " allowed a plan of the module placement")
+    return sorted(workloads)
 
 
 class FilterModule:

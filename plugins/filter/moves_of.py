@@ -41,11 +41,19 @@ from ansible.errors import AnsibleFilterError
 
 
 def _moves_of(plan: Any, workload: str) -> list[dict[str, Any]]:
-    if not isinstance(plan, Mapping) or "moves" not in plan or "placement" not in plan:
-        raise AnsibleFilterError("moves_of: plan: has no 'moves' and 'placement', allowed a plan of the module placement")
+    if not isinstance(plan, Mapping) or "moves" not in plan or not isinstance(plan.get("placement"), Mapping):
+        raise AnsibleFilterError(f"moves_of: plan: value of type {type(plan).__name__} without 'moves' and a mapping 'placement',"
+                                 " allowed a plan of the module placement")
+    for key, needed in (("moves", ("workload", "step")), ("unplaced", ("workload",))):
+        entries = plan.get(key, [])
+        if not isinstance(entries, list | tuple) or not all(
+            isinstance(entry, Mapping) and all(name in entry for name in needed) for entry in entries
+        ):
+            raise AnsibleFilterError(f"moves_of: plan: {key}: value of type {type(entries).__name__}, allowed a list of mappings with"
+                                     f" {', '.join(needed)}, as in a plan of the module placement")
     unplaced = [entry["workload"] for entry in plan.get("unplaced", [])]
-    if workload not in plan["placement"] and workload not in unplaced:
-        raise AnsibleFilterError(f"moves_of: workload: value '{workload}', allowed a workload of the plan")
+    if not isinstance(workload, str) or (workload not in plan["placement"] and workload not in unplaced):
+        raise AnsibleFilterError(f"moves_of: workload: value {workload!r}, allowed a workload of the plan")
     return sorted((move for move in plan["moves"] if move["workload"] == workload), key=lambda move: move["step"])
 
 

@@ -42,6 +42,11 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec
 
 def rendered(variables: Mapping[str, Any], host: str) -> dict[str, str]:
     """Content by path of the network files of `host`, from its variables."""
+    if not isinstance(variables, Mapping):
+        raise AnsibleFilterError(f"networkd_files: value of type {type(variables).__name__}, allowed the variables of a host, as in"
+                                 " hostvars['xen01']")
+    if not isinstance(host, str) or not host:
+        raise AnsibleFilterError(f"networkd_files: host: value {host!r}, allowed the name of a host")
     items = [variables.get(f"network_{kind}") or [] for kind in ("bonds", "vlans", "bridges")]
     errors = check_network(*items)
     if errors:

@@ -12,6 +12,7 @@ description:
   - An infeasible problem returns its plan too, with C(status) V(infeasible). One that is not sound is an error.
 requirements:
   - numpy
+  - highspy
 options:
   _input:
     description: C(hosts), C(workloads), C(rules) and C(policy).
@@ -46,14 +47,16 @@ except ImportError as missing:
 
 def _place(problem: Any) -> dict[str, Any]:
     if NUMPY_ERROR is not None:
-        raise AnsibleFilterError("place: needs numpy on the control node") from NUMPY_ERROR
+        raise AnsibleFilterError("place: needs numpy and highspy on the control node") from NUMPY_ERROR
     try:
         # Through JSON and back: plain values, without the tags that ansible-core puts on them.
         return place(json.loads(json.dumps(problem)))
     except ProblemError as error:
         raise AnsibleFilterError(f"place: the problem is not sound:\n{error}") from error
-    except TypeError as error:
-        raise AnsibleFilterError(f"place: value of type {type(problem).__name__}: {error}; allowed a mapping of plain values") from error
+    except RecursionError as error:
+        raise AnsibleFilterError("place: value that is nested too deeply, allowed a mapping of plain values") from error
+    except (TypeError, ValueError) as error:
+        raise AnsibleFilterError(f"place: value of type {type(problem).__name__}: {error}, allowed a mapping of plain values") from error
 
 
 class FilterModule:

@@ -39,7 +39,12 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec i
 
 
 def _volumes_of(guests: Any) -> list[dict[str, Any]]:
-    errors = check_guests(guests)
+    if not isinstance(guests, list | tuple):
+        raise AnsibleFilterError(f"volumes_of: value of type {type(guests).__name__}, allowed a list of guests")
+    try:
+        errors = check_guests(guests)
+    except RecursionError as error:
+        raise AnsibleFilterError("volumes_of: value that is nested too deeply, allowed a list of guests") from error
     if errors:
         raise AnsibleFilterError("volumes_of: " + "; ".join(errors))
     return volumes_of(guests)

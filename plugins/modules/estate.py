@@ -12,7 +12,8 @@ description:
   - Reads the variables of the hosts of a group, and C(estate_workloads), C(estate_rules) and C(estate_policy), checks all of
     it and returns what the module P(xenfold.consolidation.placement#module) and the guests' role take.
   - Runs on the control node alone, needs no facts and contacts nobody.
-  - Fails with everything that is wrong at once, each with file and line, item, key, value and what is allowed.
+  - Fails with what is wrong, not only the first of it, each with file and line, item, key, value and what is allowed.
+  - Values out of a vault are checked like others, but neither messages nor the output of the task show them.
   - The schema is in C(docs/estate.md).
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
@@ -37,6 +38,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+contains_secrets:
+  description:
+    - Whether anything that was read came out of a vault. The output of this task is then hidden, as with C(no_log).
+    - Tasks that hand RV(estate) on should hide theirs too, by C(no_log) with this value.
+  returned: success
+  type: bool
+  sample: false
 estate:
   description: The estate in its normalised form.
   returned: success

@@ -12,11 +12,13 @@ description:
   - Computes a plan from hosts, workloads, rules and a policy, and writes it to a file when it changes.
   - Runs on the control node, needs NumPy there and contacts nobody. Same inputs give the same bytes.
   - Fails with everything that is wrong with its input at once, each with item, key, value and what is allowed.
-  - A plan that leaves something out is written beside O(dest), as C(.infeasible.json) for C(.json), and the module fails.
+  - A plan that leaves something out is written beside O(dest), as C(.infeasible.json) for C(.json), and the module fails. The next
+    plan that places everything removes that file.
   - What the keys mean, and how the planner works, is in C(docs/planner.md).
 extends_documentation_fragment: xenfold.consolidation.attributes
 requirements:
   - numpy
+  - highspy
 options:
   hosts:
     description: Hosts, each with C(name) and C(capacity).
@@ -31,7 +33,10 @@ options:
     type: list
     elements: dict
   policy:
-    description: Objective, headroom, overcommit, failover, max_moves, effort, seed and tradeoff.
+    description:
+      - Objective, headroom, overcommit, failover, max_moves, effort, seed and tradeoff.
+      - C(seed), a whole number of at least 0 and at most 1000000000000, chooses among equally good ways of searching. The same
+        seed gives the same plan.
     type: dict
   tradeoff:
     description: Whether the plan tells the fewest moves found for each number of hosts, as with C(tradeoff) of the policy.
@@ -104,6 +109,12 @@ plan:
       description: Fewest moves found per number of hosts, with effort thorough or C(tradeoff) true.
       type: list
       elements: dict
+actions:
+  description: The files that were or would be written or removed.
+  returned: when O(dest) is given
+  type: list
+  elements: dict
+  sample: [{verb: write, target: build/plan.json, detail: ""}]
 dest:
   description: The file that holds the plan.
   returned: when O(dest) is given
@@ -115,6 +126,7 @@ import os
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import (
     WantedFile,
     differing,
@@ -124,7 +136,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
 )
 
 try:
-    from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.files import destination, encode
+    from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.files import destination, encode, outlived
     from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
     from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.schema import ProblemError
     NUMPY_ERROR = None
@@ -142,8 +154,10 @@ def read_problem(module):
     try:
         with open(source, encoding="utf-8") as stream:
             return json.load(stream)
+    except RecursionError:
+        module.fail_json(msg=f"placement: src: value {source!r}: nested too deeply, allowed a JSON file with {', '.join(KEYS)}")
     except (OSError, ValueError) as error:
-        module.fail_json(msg=f"placement: src: value '{source}': {error}; allowed a JSON file with {', '.join(KEYS)}")
+        module.fail_json(msg=f"placement: src: value {source!r}: {error}, allowed a JSON file with {', '.join(KEYS)}")
 
 
 def with_tradeoff(problem, tradeoff):
@@ -151,6 +165,28 @@ def with_tradeoff(problem, tradeoff):
     if tradeoff is None or not isinstance(problem, dict) or not isinstance(problem.get("policy") or {}, dict):
         return problem
     return {**problem, "policy": {**(problem.get("policy") or {}), "tradeoff": tradeoff}}
+
+
+def write(module, plan):
+    """Bring the plan's file, and that of an infeasible plan before it, to what they must be; returns what was or would be done."""
+    dest = module.params["dest"]
+    file = WantedFile(os.path.abspath(destination(dest, plan)), encode(plan))
+    stale = outlived(os.path.abspath(dest), plan)
+    try:
+        actual = read_texts([file.path, *([stale] if stale else [])])
+        wanted = differing([file], actual)
+        removed = [stale] if stale and actual[stale] is not None else []
+        if not module.check_mode:
+            for action in wanted:
+                write_atomically(action)
+            for path in removed:
+                os.unlink(path)
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=f"placement: dest: value {dest!r}: {error}, allowed the path of a file that can be written", plan=plan)
+    done = outcome([*(Action("write", action.path) for action in wanted),
+                    *(Action("remove", path, "a plan that places everything is there") for path in removed)])
+    done["diff"] = [file_diff(action, actual) for action in (*wanted, *(WantedFile(path, "") for path in removed))]
+    return {**done, "dest": file.path}
 
 
 def main():
@@ -169,20 +205,15 @@ def main():
         supports_check_mode=True,
     )
     if NUMPY_ERROR:
-        module.fail_json(msg=missing_required_lib("numpy"), exception=NUMPY_ERROR)
+        module.fail_json(msg=missing_required_lib("numpy and highspy"), exception=NUMPY_ERROR)
     try:
         plan = place(with_tradeoff(read_problem(module), module.params["tradeoff"]))
     except ProblemError as error:
         module.fail_json(msg=f"The problem is not sound, nothing was planned:\n{error}", errors=error.errors)
-    result = {"changed": False, "plan": plan}
-    if module.params["dest"]:
-        file = WantedFile(os.path.abspath(destination(module.params["dest"], plan)), encode(plan))
-        actual = read_texts([file.path])
-        actions = differing([file], actual)
-        result.update(changed=bool(actions), dest=file.path, diff=[file_diff(action, actual) for action in actions])
-        if not module.check_mode:
-            for action in actions:
-                write_atomically(action)
+    except RecursionError:
+        module.fail_json(msg=f"placement: {'src' if module.params['src'] else ', '.join(KEYS)}: value of type dict that is nested too"
+                         f" deeply, allowed a mapping with {', '.join(KEYS)}")
+    result = {"changed": False, "plan": plan, **(write(module, plan) if module.params["dest"] else {})}
     if plan["status"] == "infeasible":
         module.fail_json(msg=f"No placement satisfies the problem: {plan['summary']['unplaced']} of "
                          f"{plan['summary']['workloads']} workloads unplaced; see plan.unplaced and plan.conflict", **result)

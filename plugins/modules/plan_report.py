@@ -11,7 +11,8 @@ author: The Xenfold Authors (@xenfold)
 description:
   - Writes a plan as Markdown for reviews and as one self-contained page with the hosts before and after.
   - Runs on the control node. The same plan gives the same bytes; nothing is written when they are there already.
-  - Reports of an infeasible plan have C(.infeasible) before their suffix, like the plan itself, and leave the others alone.
+  - Reports of an infeasible plan have C(.infeasible) before their suffix, like the plan itself, and leave the others alone. The
+    next reports of a plan that places everything remove them.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
   estate:
@@ -57,7 +58,7 @@ refusal:
   type: str
   sample: ""
 actions:
-  description: The files that were or would be written.
+  description: The files that were or would be written or removed.
   returned: always
   type: list
   elements: dict
@@ -65,6 +66,8 @@ actions:
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
@@ -86,6 +89,15 @@ def destination(path: str, status: str) -> str:
     return f"{stem}{'.infeasible' if status == 'infeasible' else ''}{suffix}"
 
 
+@contextmanager
+def writable(module: AnsibleModule, option: str) -> Iterator[None]:
+    """Fails by the name of the option when its file cannot be read or written."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=f"{option}: value {module.params[option]!r}: {error}, allowed the path of a file that can be written")
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -98,21 +110,37 @@ def main() -> None:
         supports_check_mode=True,
     )
     options = module.params
+    renderers = {"markdown": markdown, "html": page}
     try:
         view = view_of(options["estate"], options["problem"], options["plan"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        module.fail_json(msg=f"problem, plan: not what the modules estate and placement return ({error!r})")
-    renderers = {"markdown": markdown, "html": page}
+        texts = {kind: renderers[kind](view) for kind in renderers if options[kind]}
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        module.fail_json(msg=f"problem, plan: value that does not hold together ({error!r}), allowed what the modules"
+                         " estate and placement return")
     paths = {kind: destination(options[kind], view.status) for kind in renderers if options[kind]}
-    wanted = [WantedFile(path, renderers[kind](view)) for kind, path in paths.items()]
-    actual = read_texts(file.path for file in wanted)
+    # A report of an infeasible plan does not outlive the next that can be carried out.
+    twins = {} if view.status == "infeasible" else {kind: destination(options[kind], "infeasible") for kind in paths}
+    wanted = [WantedFile(path, texts[kind]) for kind, path in paths.items()]
+    actual = {}
+    for kind, path in paths.items():
+        with writable(module, kind):
+            actual.update(read_texts([path, *([twins[kind]] if twins else [])]))
     missing = differing(wanted, actual)
-    result = outcome(Action("write", file.path) for file in missing)
+    stale = [WantedFile(path, "") for path in twins.values() if actual[path] is not None]
+    result = outcome([*(Action("write", file.path) for file in missing),
+                      *(Action("remove", file.path, "a report of a plan that places everything is there") for file in stale)])
     # The page is made for eyes: its text in a diff would bury that of the plan.
-    result["diff"] = [file_diff(file, actual) for file in missing if file.path != paths.get("html")]
+    shown = [file for file in (*missing, *stale) if file.path not in (paths.get("html"), twins.get("html"))]
+    result["diff"] = [file_diff(file, actual) for file in shown]
     if not module.check_mode:
-        for file in missing:
-            write_atomically(file)
+        for kind, path in paths.items():
+            with writable(module, kind):
+                for file in missing:
+                    if file.path == path:
+                        write_atomically(file)
+                for file in stale:
+                    if file.path == twins[kind]:
+                        os.unlink(file.path)
     # In full: Ansible works in the playbook's folder, and the person who reads this in another.
     written = [] if module.check_mode else [os.path.abspath(file.path) for file in wanted]
     module.exit_json(**result, lines=lines_of(view, written), refusal=view.refusal)

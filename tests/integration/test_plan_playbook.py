@@ -20,10 +20,10 @@ EXAMPLE = ROOT / "inventories" / "example"
 FILES = ["plan.json", "plan.md", "report.html"]
 
 
-def play(inventory: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run plan.yml on an inventory; results go to `folder`."""
+def play(inventory: Path, folder: Path, *arguments: str, playbook: Path = PLAYBOOK) -> subprocess.CompletedProcess[str]:
+    """Run plan.yml, or another playbook, on an inventory; results go to `folder`."""
     program = Path(sys.executable).parent / "ansible-playbook"
-    command = [str(program), "-i", str(inventory), str(PLAYBOOK), "-e", f"plan_dir={folder}", *arguments]
+    command = [str(program), "-i", str(inventory), str(playbook), "-e", f"plan_dir={folder}", *arguments]
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
         "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "PYTHONDONTWRITEBYTECODE": "1",
@@ -130,6 +130,11 @@ BAD = [
     pytest.param(DISKS, ", serial: S6KPNE0T30147", "", 0, r"array 'guests': members\[0\]\.serial: missing", id="disk without serial"),
     pytest.param(NETWORK, '{mac: "{{ card_macs[1] }}"}', "{}", 0, r"bond 'bond0': members: value \{\}, allowed exactly one of the keys",
                  id="bond member that names no card"),
+    pytest.param(NETWORK, "network_vlans:", "network_replac: []\nnetwork_vlans:", 0,
+                 r"variables: network_replac: unknown key with value \[\] \(did you mean network_replace\?\)",
+                 id="variable that no role reads"),
+    pytest.param(NETWORK, "network_vlans:", "network_assert: [gatway]\nnetwork_vlans:", 0,
+                 r"role network: network_assert\[0\]: value 'gatway', allowed members, partner, gateway", id="value outside of choices"),
     pytest.param(DISKS, "10:03:a1", "10:03:a0", None, "bond 'bond0': members: mac: value .* each card once",
                  id="bond member twice"),
 ]
@@ -188,6 +193,84 @@ def test_a_vaulted_value_is_checked_but_never_shown(inventory: Path, tmp_path: P
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr
     written = "".join((tmp_path / "out" / name).read_text() for name in FILES)
     assert secret not in written + accepted.stdout + accepted.stderr
+
+
+SECRETS = {"inline": "4711-hidden", "file": "4712-hidden"}
+TASKS = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Read
+      xenfold.consolidation.estate:
+      register: read
+    - name: Tell
+      ansible.builtin.debug:
+        msg: "contains_secrets={{ read.contains_secrets }} of {{ read.estate.hosts | length }} hosts"
+    - name: Hand on
+      ansible.builtin.set_fact:
+        handed: "{{ read.estate }}"
+      no_log: "{{ read.contains_secrets }}"
+    - name: Compare
+      ansible.builtin.assert:
+        that: handed.guests.web01.boot.cmdline == wanted
+      when: wanted is defined
+      no_log: true
+"""
+
+
+@pytest.mark.parametrize("kind", ["nothing", "inline", "template", "file"])
+def test_a_good_estate_with_vaulted_values_is_not_printed(inventory: Path, tmp_path: Path, kind: str) -> None:
+    password, playbook, hidden = tmp_path / "password", tmp_path / "read.yml", inventory / "group_vars/all/hidden.yml"
+    password.write_text("for this test\n")
+    playbook.write_text(TASKS)
+    program = str(Path(sys.executable).parent / "ansible-vault")
+    vault = [program, "encrypt_string", "--vault-password-file", str(password), "--name", "token"]
+    if kind in ("inline", "template"):
+        sealed = subprocess.run([*vault, SECRETS["inline"]], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+        hidden.write_text(sealed.stdout)
+    else:
+        hidden.write_text(f"token: {SECRETS['file']}\n")
+    if kind == "file":
+        subprocess.run([program, "encrypt", "--vault-password-file", str(password), str(hidden)], cwd=ROOT, check=True, timeout=60,
+                       capture_output=True)
+    words = {"nothing": "ro", "inline": "{{ token }}", "template": "ro x={{ token }}", "file": "ro x={{ token }}"}[kind]
+    wanted = words.replace("{{ token }}", SECRETS.get("file" if kind == "file" else "inline", ""))
+    edit(inventory / SHOP, "    vcpus: 4\n", f'    boot: {{kernel: /boot/guest, cmdline: "{words}"}}\n    vcpus: 4\n')
+    arguments = ["--vault-password-file", str(password), "-vvv", "-e", json.dumps({"wanted": wanted} if kind == "nothing" else {})]
+    done = play(inventory, tmp_path / "out", *arguments, playbook=playbook)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"contains_secrets={kind != 'nothing'} of 8 hosts" in done.stdout
+    assert not any(secret in done.stdout + done.stderr for secret in SECRETS.values())
+    assert bool(re.search(r"""cmdline\W+ro\b""", done.stdout)) == (kind == "nothing")
+    if kind == "nothing":
+        return
+    # What is handed on is the text itself, and messages of an estate that is not in order do not show it.
+    (tmp_path / "wanted.yml").write_text(json.dumps({"wanted": wanted}))
+    same = play(inventory, tmp_path / "out", *arguments[:2], "-e", f"@{tmp_path}/wanted.yml", playbook=playbook)
+    assert same.returncode == 0, same.stdout
+    edit(inventory / SHOP, "kernel: /boot/guest, ", "")
+    refused = play(inventory, tmp_path / "out", *arguments)
+    assert "boot.cmdline: value '(vaulted)', allowed only with boot.image or boot.kernel" in refused.stdout
+    assert not any(secret in refused.stdout + refused.stderr for secret in SECRETS.values())
+
+
+def test_a_good_plan_removes_what_an_infeasible_one_left(inventory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    edit(inventory / SHOP, "memory_mib: 49152", "memory_mib: 999999")
+    assert play(inventory, folder).returncode == 2
+    assert len(list(folder.glob("*.infeasible.*"))) == 3
+    edit(inventory / SHOP, "memory_mib: 999999", "memory_mib: 49152")
+    done = play(inventory, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
+def test_variables_that_only_the_hosts_own_run_can_template_pass(inventory: Path, tmp_path: Path) -> None:
+    with (inventory / NETWORK).open("a") as file:
+        file.write("network_replace: \"{{ ansible_facts.never_gathered }}\"\nnetwork_assert: \"{{ ansible_facts.never_gathered }}\"\n")
+    done = play(inventory, tmp_path / "out", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_inventory_without_xen_hosts(tmp_path: Path) -> None:

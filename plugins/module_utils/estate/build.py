@@ -10,6 +10,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate impor
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import rules as rule_checks
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import workloads as workload_checks
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, shown
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.roles import Options, check_variables
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.secrets import plain, revealed, secrets_in
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capacity import (
     HostCapacity,
     capacity_of,
@@ -24,44 +26,51 @@ _PASSED = ("current", "movable", "storage", "live", "replica", "move_cost", "dir
 
 
 def read_estate(
-    hosts: Mapping[str, Mapping[str, Any]], variables: Mapping[str, Any], group: str = "xen_hosts"
+    hosts: Mapping[str, Mapping[str, Any]], variables: Mapping[str, Any], group: str = "xen_hosts",
+    options: Options | None = None,
 ) -> tuple[Findings, dict[str, Any]]:
     """Check an estate and build its normalised form.
 
-    hosts: variables of each host by name; variables: those of the whole estate. Returns the findings, and the estate
-    {hosts, problem: {hosts, workloads, rules, policy}, guests}, which is empty when there are findings.
+    hosts: variables of each host by name; variables: those of the whole estate; options: what the roles' argument specs have,
+    to compare the hosts' variables with (None: they are not compared). Texts out of a vault are of type Secret.
+    Returns the findings, and the estate {hosts, problem: {hosts, workloads, rules, policy}, guests}, which is empty when there are
+    findings.
     """
-    findings = Findings()
+    findings = Findings(secrets_in([hosts, variables]))
     if not hosts:
         findings.note(("estate",), f"group '{group}': hosts: value [], allowed at least one host in the inventory")
         return findings, {}
     for name in sorted(hosts):
         _check_names_of_variables(findings, ("hosts", name), hosts[name])
+        if options is not None:
+            check_variables(findings, ("hosts", name), hosts[name], options)
     _check_names_of_variables(findings, ("estate",), variables)
     usable = {name: hosts[name] for name in sorted(hosts) if host_checks.check_host(findings, name, hosts[name])}
     macs = host_checks.check_between_hosts(findings, usable)
     features = {name: host_checks.offered(host) for name, host in usable.items()}
+    policy = variables.get("estate_policy")
+    rule_checks.check_policy(findings, policy)
     workloads = _list(findings, variables, "estate_workloads", "a list of workloads in group_vars/all")
     if not isinstance(variables.get("estate_workloads"), list):
         return findings, {}
+    twice = workload_checks.check_names(findings, workloads)
     sound = {
         index: workload_checks.complete(workload) for index, workload in enumerate(workloads)
-        if workload_checks.check_workload(findings, (*workload_checks.ROOT, index), workload, index + 1)
+        if workload_checks.check_workload(findings, (*workload_checks.ROOT, index), workload, index + 1) and index not in twice
     }
     workload_checks.check_between_workloads(findings, sound, macs)
     workload_checks.check_against_hosts(findings, sound, hosts, features)
-    names = {str(workload["name"]) for workload in workloads if isinstance(workload, Mapping) and "name" in workload}
+    names = {plain(workload["name"]) for workload in workloads if isinstance(workload, Mapping) and "name" in workload}
     rules = _list(findings, variables, "estate_rules")
     rule_checks.check_rules(findings, list(rules), names, hosts)
-    policy = variables.get("estate_policy")
-    rule_checks.check_policy(findings, {} if policy is None else policy)
-    capacities = {name: capacity_of(host) for name, host in usable.items()}
+    capacities = {name: capacity_of(revealed(host)) for name, host in usable.items()}
     if not findings:
         _check_resources(findings, capacities, sound)
         _check_policy_against_hosts(findings, usable, capacities, sound, policy or {})
     if findings:
         return findings, {}
-    return findings, _build(usable, capacities, features, list(sound.values()), rules, policy or {})
+    ready = revealed([usable, list(sound.values()), rules, policy or {}])
+    return findings, _build(ready[0], capacities, features, *ready[1:])
 
 
 def _list(findings: Findings, variables: Mapping[str, Any], name: str, needed: str = "") -> Sequence[Any]:

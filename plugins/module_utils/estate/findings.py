@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.secrets import Mask
+
 Path = tuple[str | int, ...]
 """Where a value stands: ('hosts', host, variable, ...) or ('estate', variable, ...), then keys and indexes."""
 Locate = Callable[[Path, bool], tuple[str, int] | None]
@@ -34,8 +36,10 @@ class Finding:
 class Findings:
     """Collects findings in any order; `report` sorts and bounds them."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """secrets: texts that no message may show, wherever they come up."""
         self.all: list[Finding] = []
+        self._mask = Mask(secrets)
 
     def __bool__(self) -> bool:
         return bool(self.all)
@@ -72,12 +76,13 @@ class Findings:
             if finding.host is not None and finding.host not in named:
                 named.append(finding.host)
         lines = []
-        for (file, line, text), hosts in sorted(hosts_of.items()):
+        for (file, line, text), hosts in sorted(hosts_of.items())[:LIMIT]:
             where = f"{file}:{line}: " if line else f"{file}: " if file else ""
-            lines.append(f"{where}{_hosts_text(sorted(hosts))}{text}")
-        count = f"{len(lines)} error{'' if len(lines) == 1 else 's'} in the estate, nothing was written"
-        more = [f"... and {len(lines) - LIMIT} more"] if len(lines) > LIMIT else []
-        return "\n".join([count, *lines[:LIMIT], *more])
+            lines.append(f"{where}{_hosts_text(sorted(hosts))}{self._mask.apply(text)}")
+        count = f"{len(hosts_of)} error{'' if len(hosts_of) == 1 else 's'} in the estate, nothing was written"
+        more = [f"... and {len(hosts_of) - LIMIT} more"] if len(hosts_of) > LIMIT else []
+        # YAML takes characters that UTF-8 does not hold; a message has to reach the screen.
+        return "\n".join([count, *lines, *more]).encode("utf-8", "backslashreplace").decode()
 
 
 def _hosts_text(hosts: list[str]) -> str:

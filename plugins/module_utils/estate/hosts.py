@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path, shown
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.secrets import alike, plain, revealed
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.shape import check_shape
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import check_network
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import (
     ARRAY_SPEC,
     VOLUME_GROUP_SPEC,
     check_storage,
+    check_volume_groups,
 )
 
 HostVars = Mapping[str, Any]
@@ -27,7 +29,8 @@ VARIABLES = ("estate_host", "dom0_vcpus", "dom0_memory_mib", *LISTS.values())
 """The variables of a host that the estate reads."""
 
 _TITLE = re.compile(r"(?P<kind>[a-z ]+?) (?:'(?P<name>[^']*)'|number (?P<number>\d+)): (?P<key>\w+)")
-_MEMBER = re.compile(r"members: (?P<key>id|serial) '(?P<value>[^']*)' stands twice")
+_MEMBER = re.compile(r"members: (?P<key>id|serial): value (?P<value>.+), allowed once: ")
+_ADDRESSING = ("addresses", "gateway", "nameservers")
 
 
 def check_host(findings: Findings, name: str, host: HostVars) -> bool:
@@ -39,35 +42,53 @@ def check_host(findings: Findings, name: str, host: HostVars) -> bool:
         findings.missing((*root, "estate_host"), "estate_host", "cpu_cores, memory_mib",
                          "what the planner needs of every host (docs/estate.md)")
     elif not isinstance(told, Mapping):
-        findings.note((*root, "estate_host"), f"estate_host: value {told!r}, allowed a mapping of keys and values")
+        findings.note((*root, "estate_host"), f"estate_host: value {shown(told)}, allowed a mapping of keys and values")
     else:
         _check_told(findings, (*root, "estate_host"), told)
-        _check_dom0(findings, root, host, told)
-    lists = {variable: _list(findings, root, host, variable) for variable in LISTS.values()}
-    network = [lists[variable] for variable in NETWORK_VARIABLES.values()]
-    storage = [lists[variable] for variable in STORAGE_VARIABLES.values()]
-    errors: list[str] = []
-    if None not in network:
-        errors += check_network(*(part or [] for part in network))
-    if None not in storage and _check_storage_shape(findings, root, *(part or [] for part in storage)):
-        errors += check_storage(*(part or [] for part in storage))
-    for text in errors:
+    _check_dom0(findings, root, host, told if isinstance(told, Mapping) else {})
+    for text in [*_network_errors(host), *_storage_errors(findings, root, host)]:
         findings.note(_path_of(root, text, host), text)
     return len(findings.all) == before
 
 
-def _check_storage_shape(findings: Findings, root: Path, arrays: Sequence[Any], volume_groups: Sequence[Any]) -> bool:
+def _network_errors(host: HostVars) -> list[str]:
+    """Errors of bonds, then with the VLANs, then with the bridges: what is wrong above does not hide what is wrong below."""
+    bonds, vlans, bridges = (_addressable(host.get(variable) or []) for variable in NETWORK_VARIABLES.values())
+    steps = (check_network(bonds, [], []), check_network(bonds, vlans, []), check_network(bonds, vlans, bridges))
+    return list(dict.fromkeys(error for errors in steps for error in errors))
+
+
+def _addressable(items: Any) -> Any:
+    """Items with their addresses as texts that can be parsed; the report hides those out of a vault."""
+    if not isinstance(items, list | tuple):
+        return items
+    return [
+        {key: revealed(value) if key in _ADDRESSING else value for key, value in item.items()} if isinstance(item, Mapping) else item
+        for item in items
+    ]
+
+
+def _storage_errors(findings: Findings, root: Path, host: HostVars) -> list[str]:
+    """Errors between items, of each list whose items are sound by themselves; what is wrong with items is noted."""
+    arrays, groups = (_storage_items(findings, root, host, kind) for kind in STORAGE_VARIABLES)
+    if arrays is None:
+        return check_volume_groups(groups or [])
+    return check_storage(arrays, groups or [])
+
+
+def _storage_items(findings: Findings, root: Path, host: HostVars, kind: str) -> Sequence[Any] | None:
+    """The items of arrays or volume groups; None when they cannot be checked any further."""
     before = len(findings.all)
-    for kind, items in (("array", arrays), ("volume group", volume_groups)):
-        for index, item in enumerate(items):
-            path = (*root, STORAGE_VARIABLES[kind], index)
-            name = item.get("name") if isinstance(item, Mapping) else None
-            title = f"{kind} {str(name)!r}" if name is not None else f"{kind} number {index + 1}"
-            if isinstance(item, Mapping):
-                check_shape(findings, path, title, STORAGE_SPECS[kind], item)
-            else:
-                findings.note(path, f"{title}: value {item!r}, allowed a mapping of keys and values")
-    return len(findings.all) == before
+    items = _list(findings, root, host, STORAGE_VARIABLES[kind])
+    for index, item in enumerate(items or []):
+        path = (*root, STORAGE_VARIABLES[kind], index)
+        name = item.get("name") if isinstance(item, Mapping) else None
+        title = f"{kind} {str(name)!r}" if name is not None else f"{kind} number {index + 1}"
+        if isinstance(item, Mapping):
+            check_shape(findings, path, title, STORAGE_SPECS[kind], item)
+        else:
+            findings.note(path, f"{title}: value {shown(item)}, allowed a mapping of keys and values")
+    return items if len(findings.all) == before else None
 
 
 def _check_told(findings: Findings, path: Path, told: Mapping[str, Any]) -> None:
@@ -109,7 +130,7 @@ def _list(findings: Findings, root: Path, host: HostVars, variable: str) -> Sequ
         return []
     if isinstance(value, Sequence) and not isinstance(value, str):
         return value
-    findings.note((*root, variable), f"{variable}: value {value!r}, allowed a list")
+    findings.note((*root, variable), f"{variable}: value {shown(value)}, allowed a list")
     return None
 
 
@@ -120,9 +141,9 @@ def _path_of(root: Path, text: str, host: HostVars) -> Path:
         found = [
             (*root, "storage_arrays", index, "members", number, twice["key"])
             for index, array in enumerate(host["storage_arrays"]) for number, member in enumerate(array["members"])
-            if member.get(twice["key"]) == twice["value"]
+            if repr(member.get(twice["key"])) == twice["value"]
         ]
-        return found[-1]
+        return found[-1] if found else (*root, "storage_arrays")
     match = _TITLE.match(text)
     if not match or match["kind"] not in LISTS:
         begins = text.split(":", 1)[0]
@@ -131,7 +152,7 @@ def _path_of(root: Path, text: str, host: HostVars) -> Path:
     items = host.get(variable) or []
     if match["number"]:
         return (*root, variable, int(match["number"]) - 1, match["key"])
-    named = [index for index, item in enumerate(items) if isinstance(item, Mapping) and item.get("name") == match["name"]]
+    named = [index for index, item in enumerate(items) if isinstance(item, Mapping) and str(item.get("name")) == match["name"]]
     return (*root, variable, named[-1], match["key"]) if named else (*root, variable)
 
 
@@ -153,18 +174,18 @@ def _identities(name: str, host: HostVars) -> Iterator[tuple[Path, tuple[str, st
         for index, item in enumerate(host.get(variable) or []):
             title, path = (kind, str(item["name"])), _steps("hosts", name, variable, index)
             if item.get("mac"):
-                yield (*path, "mac"), title, "mac", item["mac"].lower()
+                yield (*path, "mac"), title, "mac", alike(item["mac"], item["mac"].lower())
             for number, member in enumerate(item.get("members") or []):
                 if member.get("mac"):
-                    yield (*path, "members", number, "mac"), title, "mac", member["mac"].lower()
+                    yield (*path, "members", number, "mac"), title, "mac", alike(member["mac"], member["mac"].lower())
             for number, address in enumerate(item.get("addresses") or []):
-                yield (*path, "addresses", number), title, "addresses", address.split("/")[0].lower()
+                yield (*path, "addresses", number), title, "addresses", alike(address, address.split("/")[0].lower())
     for index, array in enumerate(host.get("storage_arrays") or []):
         for number, member in enumerate(array.get("members") or []):
             key = "serial" if member.get("serial") else "id"
             if member.get(key):
                 path = ("hosts", name, "storage_arrays", index, "members", number, key)
-                yield path, ("array", str(array["name"])), key, str(member[key])
+                yield path, ("array", str(array["name"])), key, alike(member[key], plain(member[key]))
 
 
 def _steps(*steps: str | int) -> Path:
@@ -174,6 +195,6 @@ def _steps(*steps: str | int) -> Path:
 def offered(host: HostVars) -> list[str]:
     """Features of a host by which guests find their bridges and volume groups, besides those that it names itself."""
     told = (host.get("estate_host") or {}).get("features") or []
-    bridges = [f"bridge:{bridge['name']}" for bridge in host.get("network_bridges") or []]
-    groups = [f"volume_group:{group['name']}" for group in host.get("storage_volume_groups") or []]
-    return sorted({*map(str, told), *bridges, *groups})
+    bridges = [f"bridge:{plain(bridge['name'])}" for bridge in host.get("network_bridges") or []]
+    groups = [f"volume_group:{plain(group['name'])}" for group in host.get("storage_volume_groups") or []]
+    return sorted({*map(plain, told), *bridges, *groups})

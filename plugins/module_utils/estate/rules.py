@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, shown
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.workloads import names_text
 
 
@@ -16,7 +16,7 @@ def check_rules(findings: Findings, rules: list[Any], workloads: Collection[str]
     for index, rule in enumerate(rules):
         path, item = ("estate", "estate_rules", index), f"rule number {index + 1}"
         if not isinstance(rule, Mapping):
-            findings.note(path, f"{item}: value {rule!r}, allowed a mapping of keys and values")
+            findings.note(path, f"{item}: value {shown(rule)}, allowed a mapping of keys and values")
             continue
         kind = rule.get("rule")
         if not isinstance(kind, str) or kind not in schema.RULES:
@@ -39,10 +39,12 @@ def check_rules(findings: Findings, rules: list[Any], workloads: Collection[str]
 
 
 def check_policy(findings: Findings, policy: Any) -> None:
-    """Check the policy of the estate."""
+    """Check the policy of the estate; None says nothing."""
     path = ("estate", "estate_policy")
+    if policy is None:
+        return
     if not isinstance(policy, Mapping):
-        findings.note(path, f"policy: value {policy!r}, allowed a mapping of keys and values")
+        findings.note(path, f"policy: value {shown(policy)}, allowed a mapping of keys and values")
         return
     schema.check_keys(findings, path, "policy", policy, schema.POLICY)
     for key, values in (("headroom", schema.HEADROOM), ("overcommit", schema.OVERCOMMIT)):

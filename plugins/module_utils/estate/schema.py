@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0_spec import MEMORY_MIB, VCPUS, in_range, range_allowed
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
+from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.schema import LARGEST
 
-LARGEST = 10**12
-"""Beyond this the planner could not add up numbers exactly."""
 RESOURCE = re.compile(r"[a-z][a-z0-9_.:-]{0,63}")
 RESOURCE_ALLOWED = "resources by names of lower-case letters, digits, '_', '.', ':' and '-'"
 
@@ -46,6 +46,11 @@ def number(low: float = 0, above: bool = False, required: bool = False) -> Key:
 
 def whole(low: int) -> Key:
     return Key(f"a whole number, {low} or more", lambda value: is_whole(value) and low <= value <= LARGEST)
+
+
+def bounded(low: int) -> Key:
+    """A whole number that has no bound of its own but the planner's; messages name both ends."""
+    return replace(whole(low), allowed=f"a whole number of at least {low} and at most {LARGEST}")
 
 
 def choice(*values: str) -> Key:
@@ -83,7 +88,10 @@ LIMITS: dict[str, Key] = {
     "vcpus": whole(1), "link_mbps": number(0, above=True), "moves_in": whole(1), "moves_out": whole(1),
 }
 WATTS: dict[str, Key] = {"idle": number(required=True), "busy": number(required=True)}
-DOM0: dict[str, Key] = {"dom0_vcpus": whole(1), "dom0_memory_mib": whole(128)}
+DOM0: dict[str, Key] = {
+    "dom0_vcpus": Key(range_allowed(*VCPUS), lambda value: in_range(value, *VCPUS)),
+    "dom0_memory_mib": Key(range_allowed(*MEMORY_MIB, "MiB"), lambda value: in_range(value, *MEMORY_MIB)),
+}
 WORKLOAD: dict[str, Key] = {
     "demand": mapping(), "current": text(), "movable": flag(), "storage": choice("local", "shared", "replicated"),
     "live": flag(), "replica": text(), "move_cost": number(), "dirty_mbps": number(), "requires": texts(),
@@ -104,8 +112,8 @@ RULES: dict[str, dict[str, Key]] = {
     "limit_hosts": {**_RULE, "at_most": replace(whole(1), required=True)},
 }
 POLICY: dict[str, Key] = {
-    "objective": choice("hosts", "watts", "balance"), "headroom": mapping(), "overcommit": mapping(), "failover": whole(0),
-    "max_moves": whole(0), "effort": choice("quick", "normal", "thorough"), "seed": Key("a whole number", is_whole),
+    "objective": choice("hosts", "watts", "balance"), "headroom": mapping(), "overcommit": mapping(), "failover": bounded(0),
+    "max_moves": bounded(0), "effort": choice("quick", "normal", "thorough"), "seed": bounded(0),
     "tradeoff": flag(),
 }
 HEADROOM = Key("a number, 0 or more and below 1", lambda value: is_number(value) and 0 <= value < 1)

@@ -8,7 +8,15 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path, shown
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.secrets import (
+    Secret,
+    alike,
+    plain,
+    revealed,
+    secrets_in,
+    veiled,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import (
     GUEST_SPEC,
     check_guest,
@@ -24,6 +32,8 @@ PLANNING_ONLY = {"name", "vcpus", *schema.WORKLOAD}
 """What a workload without `memory_mib` may say: it can be planned with, but not turned into a guest."""
 
 _KEY = re.compile(r"(\w+)(?:\[(\d+)\])?(?:\.(\w+))?")
+_LEADING = {"name", "type", "vcpus", "maxvcpus", "memory_mib", "maxmem_mib", "disks"}
+"""Keys of a guest that the checks of others rest upon."""
 _DEMAND_ALLOWED = "a number, 0 or more, or a list of them, one for each time slot"
 
 
@@ -47,14 +57,17 @@ def guest_definition(workload: Workload) -> dict[str, Any]:
 
 def complete(workload: Workload) -> dict[str, Any]:
     """A sound workload with the defaults of its guest."""
-    return {**workload, **(guest_definition(workload) if is_guest(workload) else {})}
+    if not is_guest(workload):
+        return dict(workload)
+    # Names and addresses are derived from the texts themselves, also from those out of a vault.
+    return {**workload, **veiled(guest_definition(revealed(workload)), secrets_in(workload))}
 
 
 def required_features(workload: Workload) -> list[str]:
     """What a workload asks of its host: what it names itself, its bridges and its volume groups."""
-    own = [str(name) for name in workload.get("requires") or []]
-    bridges = [f"bridge:{net['bridge']}" for net in workload.get("networks") or [] if net.get("bridge")]
-    groups = [f"volume_group:{disk['volume_group']}" for disk in workload.get("disks") or [] if disk.get("volume_group")]
+    own = [plain(name) for name in workload.get("requires") or []]
+    bridges = [f"bridge:{plain(net['bridge'])}" for net in workload.get("networks") or [] if net.get("bridge")]
+    groups = [f"volume_group:{plain(disk['volume_group'])}" for disk in workload.get("disks") or [] if disk.get("volume_group")]
     return sorted({*own, *bridges, *groups})
 
 
@@ -62,7 +75,7 @@ def check_workload(findings: Findings, path: Path, workload: Any, number: int) -
     """Check one workload by itself; true when it can take part in checks between workloads."""
     before = len(findings.all)
     if not isinstance(workload, Mapping):
-        findings.note(path, f"workload number {number}: value {workload!r}, allowed a mapping of keys and values")
+        findings.note(path, f"workload number {number}: value {shown(workload)}, allowed a mapping of keys and values")
         return False
     item = title(workload, number)
     name_error = check_name(workload.get("name"))
@@ -86,12 +99,13 @@ def check_workload(findings: Findings, path: Path, workload: Any, number: int) -
 
 def title(workload: Workload, number: int) -> str:
     """How messages call a workload; number: its place in the list from 1."""
-    return f"workload {str(workload['name'])!r}" if workload.get("name") is not None else f"workload number {number}"
+    name = workload.get("name")
+    return f"workload number {number}" if name is None or isinstance(name, Secret) else f"workload {str(name)!r}"
 
 
 def _check_guest(findings: Findings, path: Path, item: str, workload: Workload) -> None:
     definition = {key: value for key, value in workload.items() if key in GUEST_SPEC}
-    for error in check_guest(definition):
+    for error in _guest_errors(definition):
         if error.startswith("name:"):
             continue  # told already, for workloads of both kinds
         match = _KEY.match(error)
@@ -99,6 +113,19 @@ def _check_guest(findings: Findings, path: Path, item: str, workload: Workload) 
             int(step) if step.isdigit() else step for step in match.groups() if step is not None
         ]
         findings.note((*path, *steps), f"{item}: {error}")
+
+
+def _guest_errors(definition: Workload) -> list[str]:
+    """Errors of a guest. Those of types and keys end a check of guest_spec early: what stands on its own is checked once more."""
+    errors = check_guest(definition)
+    if not errors:
+        # Lengths and names that are put together come from the texts themselves.
+        return check_guest(revealed(definition)) if secrets_in(definition) else []
+    wrong = {match[1] for error in errors if (match := _KEY.match(error))}
+    if not wrong & _LEADING:
+        rest = check_guest({key: value for key, value in definition.items() if key not in wrong})
+        errors += [error for error in rest if (match := _KEY.match(error)) and match[1] not in wrong]
+    return errors
 
 
 def _check_planning_only(findings: Findings, path: Path, item: str, workload: Workload) -> None:
@@ -155,37 +182,47 @@ def _items(workload: Workload, key: str) -> Sequence[Any]:
     return value if isinstance(value, list) else []
 
 
-def check_between_workloads(findings: Findings, workloads: Mapping[int, Workload], macs: dict[str, str]) -> None:
-    """Names, UUIDs, disks, hardware addresses and lengths of series over all workloads.
+def check_names(findings: Findings, workloads: Sequence[Any]) -> set[int]:
+    """Compare the names of all workloads, sound or not; returns the indexes of those that have an earlier one's."""
+    owners: dict[str, int] = {}
+    twice: set[int] = set()
+    for index, workload in enumerate(workloads):
+        name = workload.get("name") if isinstance(workload, Mapping) else None
+        if not isinstance(name, str) or check_name(name):
+            continue
+        owner = owners.setdefault(plain(name), index)
+        if owner != index:
+            twice.add(index)
+            findings.wrong((*ROOT, index, "name"), title(workload, index + 1), "name", name,
+                           f"a name of its own, workload number {owner + 1} has this one")
+    return twice
 
-    workloads: by their index in estate_workloads; macs: who owns which hardware address already (extended here).
+
+def check_between_workloads(findings: Findings, workloads: Mapping[int, Workload], macs: dict[str, str]) -> None:
+    """UUIDs, disks, hardware addresses and lengths of series over all workloads.
+
+    workloads: those of different names, by their index in estate_workloads; macs: who owns which hardware address already (extended here).
     """
-    names: dict[str, int] = {}
-    uuids: dict[str, str] = {}
+    uuids: dict[str, tuple[int, str]] = {}
     volumes: dict[tuple[str, str], str] = {}
     users: dict[str, list[tuple[Workload, str, bool]]] = {}
     series: tuple[int, str] | None = None
     for index, workload in workloads.items():
-        path, item, name = (*ROOT, index), title(workload, index + 1), str(workload["name"])
-        if name in names:
-            findings.wrong((*path, "name"), item, "name", name,
-                           f"a name of its own, workload number {names[name] + 1} has this one")
-            continue
-        names[name] = index
-        owner = uuids.setdefault(str(workload["uuid"]), item) if workload.get("uuid") else item
-        if owner != item:
-            findings.wrong((*path, "uuid"), item, "uuid", workload["uuid"], f"a UUID of its own, {owner} has this one")
+        path, item, name = (*ROOT, index), title(workload, index + 1), plain(workload["name"])
+        owner = uuids.setdefault(plain(workload["uuid"]), (index, item)) if workload.get("uuid") else (index, item)
+        if owner[0] != index:
+            findings.wrong((*path, "uuid"), item, "uuid", workload["uuid"], f"a UUID of its own, {owner[1]} has this one")
         _check_paths(findings, path, item, workload, users)
         for number, disk in enumerate(_items(workload, "disks")):
             if not disk.get("volume_group"):
                 continue
-            volume = (str(disk["volume_group"]), f"{name}-{disk.get('name')}")
+            volume = (plain(disk["volume_group"]), f"{name}-{plain(disk.get('name'))}")
             if volume in volumes:
                 findings.wrong((*path, "disks", number, "name"), item, f"disks[{number}].name", disk.get("name"),
                                f"one that gives a volume of its own, {volumes[volume]} has {'/'.join(volume)}")
             volumes.setdefault(volume, item)
         for number, net in enumerate(_items(workload, "networks")):
-            mac = str(net.get("mac") or "").lower()
+            mac = alike(net.get("mac"), plain(net.get("mac") or "").lower())
             if mac and mac in macs:
                 # Derived addresses have 24 bits of their own, so among some thousands two can meet.
                 findings.wrong((*path, "networks", number, "mac"), item, f"networks[{number}].mac", mac,
@@ -211,7 +248,7 @@ def _check_paths(
     for number, disk in enumerate(_items(workload, "disks")):
         if disk.get("path"):
             writes = disk.get("access") != "ro"
-            earlier = users.setdefault(str(disk["path"]), [])
+            earlier = users.setdefault(plain(disk["path"]), [])
             other = next((title for user, title, wrote in earlier if (writes or wrote) and not _apart(workload, user)), None)
             if other:
                 findings.wrong((*path, "disks", number, "path"), item, f"disks[{number}].path", disk["path"],
@@ -268,4 +305,4 @@ def names_text(names: Collection[str], most: int = 12) -> str:
     """Names for a message: sorted, at most `most` of them."""
     ordered = sorted(names)
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
-    return (", ".join(ordered[:most]) or "there is none") + more
+    return (", ".join(map(str, ordered[:most])) or "there is none") + more

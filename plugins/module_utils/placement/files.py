@@ -16,7 +16,14 @@ def encode(plan: Mapping[str, Any]) -> str:
 
 def destination(dest: str, plan: Mapping[str, Any]) -> str:
     """Where a plan goes: beside `dest` when it is infeasible, so that it never replaces one that can be carried out."""
-    if plan["status"] != "infeasible":
-        return dest
+    return _twin(dest) if plan["status"] == "infeasible" else dest
+
+
+def outlived(dest: str, plan: Mapping[str, Any]) -> str | None:
+    """The file of an infeasible plan that a plan makes stale, whether or not it is there; None when the plan is infeasible itself."""
+    return None if plan["status"] == "infeasible" else _twin(dest)
+
+
+def _twin(dest: str) -> str:
     stem, extension = os.path.splitext(dest)
     return f"{stem if extension == '.json' else dest}.infeasible.json"

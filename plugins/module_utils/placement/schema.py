@@ -6,7 +6,6 @@ Every finding names the item, the key, the value and what is allowed. Findings a
 """
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -36,7 +35,8 @@ class ProblemError(ValueError):
     """A problem that cannot be planned as it is written. errors: one line per finding, sorted, at most MOST_ERRORS and a count."""
 
     def __init__(self, errors: Sequence[str]) -> None:
-        different = sorted(set(errors))
+        # JSON takes characters that UTF-8 does not hold; a message has to reach the screen.
+        different = sorted({error.encode("utf-8", "backslashreplace").decode() for error in errors})
         self.errors = different[:MOST_ERRORS]
         if len(different) > MOST_ERRORS:
             self.errors.append(f"and {len(different) - MOST_ERRORS} more")
@@ -53,7 +53,10 @@ class Findings(list[str]):
 
 def shown(value: Any) -> str:
     """A value as it stands in a message; long ones are cut."""
-    text = repr(str(value)) if isinstance(value, str) else str(value)
+    try:
+        text = repr(str(value)) if isinstance(value, str) else str(value)
+    except (RecursionError, ValueError):  # nested without end, or more digits than Python writes out
+        return f"of type {type(value).__name__} that is too large to be shown"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -63,8 +66,9 @@ def number(at_least: float = 0, above: bool = False, below: float | None = None)
         f" and below {below:g}" if below is not None else f" and at most {LARGEST:.0e}")
 
     def check(findings: Findings, item: str, key: str, value: Any) -> int | float | None:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        good = good and value <= LARGEST and (value > at_least if above else value >= at_least)
+        # Compared before anything is converted: JSON takes whole numbers that no float can hold.
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+        good = good and (value > at_least if above else value >= at_least)
         if not good or (below is not None and value >= below):
             findings.note(item, key, value, allowed)
             return None
@@ -72,23 +76,27 @@ def number(at_least: float = 0, above: bool = False, below: float | None = None)
     return check
 
 
-def integer(at_least: int | None = 0) -> Check:
-    """A whole number of at least so much, or any when None."""
-    allowed = "a whole number" + (f" of at least {at_least}" if at_least is not None else "")
+def integer(at_least: int = 0) -> Check:
+    """A whole number from at_least to LARGEST."""
+    allowed = f"a whole number of at least {at_least} and at most {LARGEST}"
 
     def check(findings: Findings, item: str, key: str, value: Any) -> int | None:
-        good = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
-        if not good or (at_least is not None and value < at_least):
+        if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= LARGEST:
             findings.note(item, key, value, allowed)
             return None
         return int(value)
     return check
 
 
+def is_name(value: Any) -> bool:
+    """A string with something in it that UTF-8 can hold."""
+    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def text(findings: Findings, item: str, key: str, value: Any) -> str | None:
-    """A name: a string with something in it."""
-    if not isinstance(value, str) or not value.strip():
-        findings.note(item, key, value, "a non-empty string")
+    """A name."""
+    if not is_name(value):
+        findings.note(item, key, value, "a non-empty string" + (" of characters that UTF-8 can hold" if value else ""))
         return None
     return str(value)
 
@@ -113,7 +121,7 @@ def one_of(choices: Sequence[str]) -> Check:
 
 def names(findings: Findings, item: str, key: str, value: Any) -> list[str] | None:
     """A list of different names; returned sorted."""
-    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name.strip() for name in value):
+    if not isinstance(value, (list, tuple)) or not all(map(is_name, value)):
         findings.note(item, key, value, "a list of names")
         return None
     for name, count in sorted(Counter(value).items()):
@@ -202,7 +210,7 @@ WORKLOAD_KEYS: dict[str, Check] = {
 }
 POLICY_KEYS: dict[str, Check] = {
     "objective": one_of(OBJECTIVES), "headroom": table(number(0, below=1)), "overcommit": table(number(0, above=True)),
-    "failover": integer(), "max_moves": integer(), "effort": one_of(EFFORTS), "seed": integer(None), "tradeoff": flag,
+    "failover": integer(), "max_moves": integer(), "effort": one_of(EFFORTS), "seed": integer(), "tradeoff": flag,
 }
 COMMON_RULE_KEYS: dict[str, Check] = {
     "rule": one_of(tuple(RULE_KEYS)), "workloads": some_names, "enforce": one_of(("hard", "soft")), "weight": number(),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import read_estate
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import LIMIT
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.roles import PREFIXES, read_options
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guest
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement import schema as placement_schema
+from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.normalise import normalise
 
 FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[2]
+OPTIONS = read_options(str(ROOT / "roles"))
 CASES = yaml.safe_load((FOLDER / "error_cases.yml").read_text())
 
 
@@ -182,3 +187,72 @@ def test_estate_and_planner_know_the_same_keys() -> None:
     assert set(schema.POLICY) == set(placement_schema.POLICY_KEYS)
     assert set(schema.WORKLOAD) | {"name", "vcpus"} == set(placement_schema.WORKLOAD_KEYS)
     assert set(schema.HOST) - {"cpu_cores", "memory_mib"} | {"name"} == set(placement_schema.HOST_KEYS)
+
+
+def test_the_examples_of_the_documentation_are_an_estate() -> None:
+    text = (ROOT / "docs/estate.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    second = blocks[0]
+    for old, new in (("52:54:00:00:01", "52:54:00:00:02"), ("10.9.0.1/", "10.9.0.2/"), ("WD-", "WE-")):
+        assert old in second
+        second = second.replace(old, new)
+    hosts = {"xen01": yaml.safe_load(blocks[0]), "xen02": yaml.safe_load(second)}
+    findings, built = read_estate(hosts, yaml.safe_load(blocks[1]), options=OPTIONS)
+    assert not findings, findings.report(lambda path, at_key: None)
+    assert set(built["guests"]) == {"web01"}
+    assert normalise(built["problem"]).slots == 3
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), [
+    ("network_bond", [], "network_bond: unknown key with value [] (did you mean network_bonds?), allowed network_"),
+    ("storage_array", [], "storage_array: unknown key with value [] (did you mean storage_arrays?), allowed storage_"),
+    ("guests_image", [], "guests_image: unknown key with value [] (did you mean guests_images?), allowed guests_"),
+    ("dom0_memory_gib", 4, "dom0_memory_gib: unknown key with value 4 (did you mean dom0_memory_mib?), allowed dom0_"),
+    ("dom0_reboot", "maybe", "role dom0: dom0_reboot: value 'maybe', allowed never, if_empty"),
+    ("dom0_reboot", False, "role dom0: dom0_reboot: value False, allowed never, if_empty"),
+    ("network_assert", ["members", "gatway"], "network_assert[1]: value 'gatway', allowed members, partner, gateway"),
+    ("network_assert", "gatway", "network_assert[0]: value 'gatway', allowed members, partner, gateway"),
+    ("network_assert", 3, "network_assert: value 3, allowed a list of members, partner, gateway"),
+])
+def test_variables_that_no_role_reads(name: str, value: Any, expected: str) -> None:
+    document = estate()
+    document["hosts"]["xen02"][name] = value
+    findings, _ = read_estate(document["hosts"], document["estate"], options=OPTIONS)
+    lines = findings.report(lambda path, at_key: None).splitlines()
+    assert lines[0].startswith("1 error ") and "host 'xen02': " in lines[1] and expected in lines[1]
+
+
+@pytest.mark.parametrize("variables", [
+    {"dom0_reboot": "if_empty", "network_assert": ["gateway"], "network_confirm_seconds": 300, "guests_images": []},
+    {"dom0_reboot": None, "network_assert": "members,gateway", "card_macs": [], "networks": 3, "ansible_network_os": "x", "dom0": 1},
+])
+def test_variables_of_roles_and_of_others_pass(variables: dict[str, Any]) -> None:
+    document = estate()
+    document["hosts"]["xen01"].update(variables)
+    findings, _ = read_estate(document["hosts"], document["estate"], options=OPTIONS)
+    assert not findings, findings.report(lambda path, at_key: None)
+
+
+def test_every_role_of_hosts_has_options_here() -> None:
+    roles = {name for prefix in PREFIXES for name in OPTIONS if name.startswith(prefix)}
+    assert roles == set(OPTIONS) and {name.split("_")[0] + "_" for name in OPTIONS} == set(PREFIXES)
+    defaults = [yaml.safe_load(file.read_text()) for file in ROOT.glob("roles/*/defaults/main.yml")]
+    assert {name for part in defaults for name in part} <= set(OPTIONS)
+
+
+@pytest.mark.parametrize("key", ["seed", "max_moves", "failover"])
+@pytest.mark.parametrize(("value", "good"), [(0, True), (10**12, True), (10**12 + 1, False), (-1, False), (1.5, False), (True, False)])
+def test_estate_and_planner_have_the_same_bounds(key: str, value: Any, good: bool) -> None:
+    document = estate()
+    document["estate"]["estate_policy"][key] = value
+    errors = errors_of(document)
+    problem = {"hosts": [{"name": "a", "capacity": {"cpu_cores": 1}}], "policy": {key: value}}
+    words = f"policy: {key}: value {value}, allowed a whole number of at least 0 and at most 1000000000000"
+    if good:
+        assert errors == [] and normalise(problem)
+        return
+    assert errors == [f"estate_policy: {words}"]
+    with pytest.raises(placement_schema.ProblemError) as caught:
+        normalise(problem)
+    assert caught.value.errors == [words]

@@ -65,6 +65,17 @@ CASES = [
     (POLICY, {"overcommit": {"cpu_cores": 0}}, "policy: overcommit.cpu_cores: value 0, allowed a number above 0"),
     (POLICY, {"failover": -1}, "policy: failover: value -1, allowed a whole number of at least 0"),
     (POLICY, {"max_moves": 1.5}, "policy: max_moves: value 1.5, allowed a whole number of at least 0"),
+    (POLICY, {"seed": -1}, "policy: seed: value -1, allowed a whole number of at least 0 and at most 1000000000000"),
+    (POLICY, {"max_moves": 10**13},
+     "policy: max_moves: value 10000000000000, allowed a whole number of at least 0 and at most 1000000000000"),
+    (HOST, {"name": "h\ud800"}, "host 'h\\ud800': name: value 'h\\ud800', allowed a non-empty string of characters"),
+    (HOST, {"zone": "\udfff"}, "host 'h1': zone: value '\\udfff', allowed a non-empty string of characters that UTF-8 can hold"),
+    (HOST, {"\ud800": 1}, "host 'h1': unknown key '\\ud800': value 1, allowed capacity"),
+    (HOST, {"capacity": {"\ud800": 1}}, "host 'h1': capacity: value '\\ud800', allowed a non-empty string of characters"),
+    (WORKLOAD, {"requires": ["\ud800"]}, "workload 'a': requires: value ['\\ud800'], allowed a list of names"),
+    (WORKLOAD, {"move_cost": 10**400}, "workload 'a': move_cost: value 1" + "0" * 56 + "..., allowed a number of at least 0"),
+    (WORKLOAD, {"demand": {"cpu_cores": 16**5000}},
+     "workload 'a': demand.cpu_cores: value of type int that is too large to be shown, allowed"),
     (POLICY, {"effort": "max"}, "policy: effort: value 'max', allowed normal, quick, thorough"),
     ((), {"host": []}, "problem: unknown key 'host': value [], allowed hosts, policy, rules, workloads"),
     ((), {"hosts": []}, "problem: hosts: value [], allowed a list of at least one host"),
@@ -72,7 +83,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "change", "expected"), CASES, ids=[f"{case[0]}-{case[1]}" for case in CASES])
+@pytest.mark.parametrize(("path", "change", "expected"), CASES, ids=[f"{case[0]}-{case[2]}" for case in CASES])
 def test_one_clear_finding(path: tuple[Any, ...], change: dict[str, Any], expected: str) -> None:
     problem = copy.deepcopy(GOOD)
     item = problem

@@ -50,13 +50,44 @@ def test_infeasible_leaves_the_plan_alone(tmp_path: Path, capsys: pytest.Capture
     assert json.loads((tmp_path / "plan.infeasible.json").read_text(encoding="utf-8"))["status"] == "infeasible"
 
 
+def test_a_good_plan_removes_the_infeasible_one_before_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dest, stale = tmp_path / "plan.json", tmp_path / "plan.infeasible.json"
+    run(capsys, **PROBLEM, dest=str(dest))
+    run(capsys, **TOO_BIG, dest=str(dest))
+    text = stale.read_text(encoding="utf-8")
+    checked = run(capsys, **PROBLEM, dest=str(dest), _ansible_check_mode=True, _ansible_diff=True)
+    assert checked["changed"] and stale.exists()
+    assert [(action["verb"], action["target"]) for action in checked["actions"]] == [("remove", str(stale))]
+    assert [(diff["before_header"], diff["before"], diff["after"]) for diff in checked["diff"]] == [(str(stale), text, "")]
+    done = run(capsys, **PROBLEM, dest=str(dest))
+    assert done["changed"] and done["actions"] == checked["actions"] and [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+    assert not run(capsys, **PROBLEM, dest=str(dest))["changed"]
+
+
+@pytest.mark.parametrize("flags", [{}, {"_ansible_check_mode": True}])
+@pytest.mark.parametrize("dest", ["", "problem.json/plan.json", "\0", "sub"])
+def test_a_dest_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dest: str, flags: dict[str, Any]
+) -> None:
+    (tmp_path / "problem.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "sub").mkdir()
+    failed = run(capsys, **PROBLEM, dest=f"{tmp_path}/{dest}", **flags)
+    assert failed["failed"] and failed["msg"].startswith("placement: dest: value '")
+    assert failed["msg"].endswith(", allowed the path of a file that can be written")
+
+
 def test_src_and_options_give_the_same_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "problem.json"
     source.write_text(json.dumps(PROBLEM), encoding="utf-8")
     assert run(capsys, src=str(source))["plan"] == run(capsys, **PROBLEM)["plan"] == _place(PROBLEM)
 
 
-@pytest.mark.parametrize(("content", "expected"), [("{", "src: value"), ('{"host": []}', "problem: unknown key 'host'")])
+@pytest.mark.parametrize(("content", "expected"), [
+    ("{", "src: value"), ('{"host": []}', "problem: unknown key 'host'"),
+    ("[" * 200_000, "nested too deeply, allowed a JSON file with hosts, workloads"),
+    ('{"hosts": [{"name": "\\ud800", "capacity": {"cpu_cores": 1}}]}', "name: value '\\ud800', allowed a non-empty string of characters"),
+    ('{"policy": {"seed": 1' + "0" * 5000 + "}}", "src: value"),
+])
 def test_bad_source_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, expected: str) -> None:
     source = tmp_path / "problem.json"
     source.write_text(content, encoding="utf-8")

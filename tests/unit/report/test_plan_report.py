@@ -6,6 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit import command_cases
 from tests.unit.report.test_report import PLAN, PROBLEM, infeasible
 
@@ -40,7 +42,32 @@ def test_an_infeasible_plan_leaves_the_other_reports_alone(tmp_path: Path) -> No
     assert (tmp_path / "plan.md").read_text() == good
 
 
+def test_a_good_plan_removes_the_reports_of_an_infeasible_one(tmp_path: Path) -> None:
+    run(tmp_path, infeasible(), changed=True)
+    text = (tmp_path / "plan.infeasible.md").read_text()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    checked = run(tmp_path, PLAN, {"check": True}, changed=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == names == ["plan.infeasible.md", "report.infeasible.html"]
+    assert [(action["verb"], Path(action["target"]).name) for action in checked["actions"]] == [
+        ("write", "plan.md"), ("write", "report.html"), ("remove", "plan.infeasible.md"), ("remove", "report.infeasible.html")]
+    assert checked["diff"][1]["before"] == text and checked["diff"][1]["after"] == "" and len(checked["diff"]) == 2
+    assert run(tmp_path, PLAN, changed=True)["actions"] == checked["actions"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.md", "report.html"]
+    assert run(tmp_path, PLAN, changed=False)["actions"] == []
+
+
+@pytest.mark.parametrize("option", ["markdown", "html"])
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("path", ["folder", "file/plan.md", "\0"])
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, option: str, check: bool, path: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    arguments = {"estate": "example", "problem": PROBLEM, "plan": PLAN, option: f"{tmp_path}/{path}"}
+    result = command_cases.run("plan_report", {"input": arguments, "flags": {"check": check}, "output": {"failed": True}})
+    assert result["msg"].startswith(f"{option}: value '") and result["msg"].endswith(", allowed the path of a file that can be written")
+
+
 def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
     result = run(tmp_path, {"moves": []}, failed=True)
-    assert "not what the modules estate and placement return" in result["msg"]
+    assert "allowed what the modules estate and placement return" in result["msg"]
     assert list(tmp_path.iterdir()) == []
