@@ -115,7 +115,8 @@ def descend(problem: Problem, rules: Sequence[Rule], state: State, items: Sequen
     Stops when none does, or after the number of tries that policy.effort allows.
     """
     best = evaluate(problem, rules, state.host_of)
-    tries = STEPS[problem.policy.effort]
+    # An evaluation of a large estate costs as much as many of a small one.
+    tries = STEPS[problem.policy.effort] // (1 + len(problem.workloads) * len(problem.hosts) // 1_000_000)
     item_of = {member: item for item in items for member in item}
     improved = True
     while improved and tries > 0:

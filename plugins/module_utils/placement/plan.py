@@ -66,11 +66,13 @@ def place(document: Mapping[str, Any]) -> dict[str, Any]:
 def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item],
                     usable: Ints | None = None) -> list[Candidate]:
     """All placements found, best first."""
-    found = Search(problem, rules, allowed, items, usable).run()
+    least = hosts_bound(problem, allowed)
+    found = Search(problem, rules, allowed, items, usable, least=least).run()
     found += _repaired(problem, rules, allowed, items, found, usable)
     if any(not rule.spec.hard and rule.spec.weight for rule in rules):
         strict = static_mask(problem, rules, soft=True)
-        found += Search(problem, rules, np.where(strict.any(axis=1, keepdims=True), strict, allowed), items, usable, soft=True).run()
+        found += Search(problem, rules, np.where(strict.any(axis=1, keepdims=True), strict, allowed), items, usable, soft=True,
+                        least=least).run()
     ranked = _rank(problem, rules, found)
     found += [better for candidate in ranked[:6] for better in _improved(problem, rules, allowed, items, candidate.host_of, usable)]
     ranked = _rank(problem, rules, found)

@@ -22,11 +22,12 @@ ATTEMPTS = {"quick": 0, "normal": 40, "thorough": 400}
 
 
 class Search:
-    """Finds candidates. placements: host_of arrays in the order found, each different."""
+    """Finds candidates. placements: host_of arrays in the order found, each different. least: hosts below which nothing exists."""
 
     def __init__(self, problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item],
-                 usable: Ints | None = None, soft: bool = False) -> None:
+                 usable: Ints | None = None, soft: bool = False, least: int = 1) -> None:
         self.problem = problem
+        self.least = least
         self.scale = Scale(problem, items)
         self.empty = State(problem, rules, allowed, usable, soft)
         self.attempts = ATTEMPTS[problem.policy.effort]
@@ -37,6 +38,9 @@ class Search:
         self.early = {member for rule in self.empty.between if rule.spec.kind in early for member in rule.spec.workloads}
         choices = allowed.sum(axis=1)
         self.choices = [int(choices[list(item)].min()) for item in self.scale.items]
+        # Hosts that some item can be on alone: they are used whatever happens.
+        self.musts = {int(host) for item, choice in zip(self.scale.items, self.choices, strict=True) if choice == 1
+                      for host in np.nonzero(allowed[list(item)].all(axis=0))[0]}
 
     def run(self) -> list[Ints]:
         """All candidates."""
@@ -190,19 +194,29 @@ class Search:
         best_fit(state, self.scale, [p for p in self._unplaced(state) if self.scale.items[p][0] in self.early], hosts)
 
     def _fewer(self, residents: State) -> None:
-        """Keep-sets: as few hosts as possible, one less at a time, from the best found so far."""
+        """Keep-sets: as few hosts as possible, from the best found so far down to the bound.
+
+        The bound is tried first and then what lies between is halved: packings that fill almost every host succeed or fail by how many
+        hosts there are, and each try costs as much as any other.
+        """
         counts = [len(set(found.tolist())) for found in self.placements if (found >= 0).all()]
-        target = min(counts, default=len(self.problem.hosts) + 1) - 1
+        best = min(counts, default=len(self.problem.hosts) + 1)
         if (self.problem.current >= 0).any():
-            self._reach(residents, target + 1)
-        while target >= 1 and self._reach(residents, target):
-            target -= 1
+            self._reach(residents, best)
+        low = max(1, self.least)
+        target = low
+        while low < best:
+            if self._reach(residents, target):
+                best = target
+            else:
+                low = target + 1
+            target = (low + best) // 2
 
     def _reach(self, residents: State, target: int) -> bool:
         """Whether some keep-set of so many hosts holds everyone."""
         for by in ("cost", "size"):
             order = self._order(residents, by)
-            must = [host for host in order if self._must(host)]
+            must = [host for host in order if host in self.musts]
             hosts = (must + [host for host in order if host not in must])[:max(target, len(must))]
             if len(hosts) > target or (self.empty.free[hosts].sum(axis=0) < self.scale.demand.sum(axis=0)).any():
                 continue
@@ -218,8 +232,3 @@ class Search:
                     if self.limit is None or state.moves() <= self.limit:
                         return True
         return False
-
-    def _must(self, host: int) -> bool:
-        """Whether some item can be on this host only."""
-        only = [p for p, choice in enumerate(self.choices) if choice == 1]
-        return any(bool(self.empty.allowed[list(self.scale.items[p]), host].all()) for p in only)
