@@ -53,31 +53,32 @@ def place(document: Mapping[str, Any]) -> dict[str, Any]:
     allowed = static_mask(problem, rules)
     items = group(problem, rules, allowed)
     bound = hosts_bound(problem, allowed)
-    candidates = find_candidates(problem, rules, allowed, items)
-    bound, candidates = _prove(problem, rules, allowed, items, bound, candidates)
+    ranking = Ranking(problem, rules)
+    candidates = find_candidates(ranking, allowed, items)
+    bound, candidates = _prove(ranking, allowed, items, bound, candidates)
     model = Model(State(problem, rules, allowed), items, rules)
-    candidates = _cheapest(problem, rules, candidates, model)
+    candidates = _cheapest(ranking, candidates, model)
     chosen, schedule, weak = choose(problem, rules, candidates)
     if problem.policy.failover and weak is not None and chosen.complete():
-        chosen, schedule, weak = spread_out(problem, rules, allowed, items, int(chosen.worth[6])) or (chosen, schedule, weak)
+        chosen, schedule, weak = spread_out(ranking, allowed, items, int(chosen.worth[6])) or (chosen, schedule, weak)
     return _plan(problem, rules, allowed, candidates, chosen, schedule, weak, bound, model)
 
 
-def find_candidates(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item],
-                    usable: Ints | None = None) -> list[Candidate]:
+def find_candidates(ranking: Ranking, allowed: Bools, items: Sequence[Item], usable: Ints | None = None) -> list[Candidate]:
     """All placements found, best first."""
+    problem, rules = ranking.problem, ranking.rules
     least = hosts_bound(problem, allowed)
     found = Search(problem, rules, allowed, items, usable, least=least).run()
-    found += _repaired(problem, rules, allowed, items, found, usable)
+    found += _repaired(ranking, allowed, items, found, usable)
     if any(not rule.spec.hard and rule.spec.weight for rule in rules):
         strict = static_mask(problem, rules, soft=True)
         found += Search(problem, rules, np.where(strict.any(axis=1, keepdims=True), strict, allowed), items, usable, soft=True,
                         least=least).run()
-    ranked = _rank(problem, rules, found)
+    ranked = ranking.of(found)
     found += [better for candidate in ranked[:6] for better in _improved(problem, rules, allowed, items, candidate.host_of, usable)]
-    ranked = _rank(problem, rules, found)
+    ranked = ranking.of(found)
     if usable is None and (not ranked or ranked[0].worth[0]):
-        ranked = _rank(problem, rules, found + _rescued(problem, rules, allowed, items))
+        ranked = ranking.of(found + _rescued(problem, rules, allowed, items))
     return ranked
 
 
@@ -94,9 +95,10 @@ def _improved(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Se
     return found
 
 
-def _prove(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item], bound: int,
+def _prove(ranking: Ranking, allowed: Bools, items: Sequence[Item], bound: int,
            candidates: list[Candidate]) -> tuple[int, list[Candidate]]:
     """A better bound, and better candidates, where the best one is above the bound."""
+    problem, rules = ranking.problem, ranking.rules
     if problem.policy.objective != "hosts" or not candidates or not candidates[0].complete():
         return bound, candidates
     state = restore(problem, rules, allowed, items, candidates[0].host_of)
@@ -104,11 +106,12 @@ def _prove(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Seque
     if packed is None:
         return bound, candidates
     found = [candidate.host_of for candidate in candidates] + _improved(problem, rules, allowed, items, packed)
-    return bound, _rank(problem, rules, found)
+    return bound, ranking.of(found)
 
 
-def _cheapest(problem: Problem, rules: Sequence[Rule], candidates: list[Candidate], model: Model) -> list[Candidate]:
+def _cheapest(ranking: Ranking, candidates: list[Candidate], model: Model) -> list[Candidate]:
     """The candidates and the one that moves least on the fewest hosts found, by the exact model where it is small enough."""
+    problem = ranking.problem
     if not candidates or problem.policy.objective != "hosts" or not candidates[0].complete() or not candidates[0].worth[5]:
         return candidates
     # Cost first, then the number of moves: one move more never outweighs any cost.
@@ -118,7 +121,7 @@ def _cheapest(problem: Problem, rules: Sequence[Rule], candidates: list[Candidat
     found = model.solve(int(candidates[0].worth[6]), worth)
     if found is None:
         return candidates
-    return _rank(problem, rules, [candidate.host_of for candidate in candidates] + [found.host_of])
+    return ranking.of([candidate.host_of for candidate in candidates] + [found.host_of])
 
 
 def _packed(state: State, items: Sequence[Item], bound: int) -> tuple[int, Ints | None]:
@@ -133,10 +136,10 @@ def _packed(state: State, items: Sequence[Item], bound: int) -> tuple[int, Ints 
     return proof.bound, host_of
 
 
-def _repaired(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item], found: Sequence[Ints],
-              usable: Ints | None) -> list[Ints]:
+def _repaired(ranking: Ranking, allowed: Bools, items: Sequence[Item], found: Sequence[Ints], usable: Ints | None) -> list[Ints]:
     """Placements on fewer hosts than the best of those found, down to the bound."""
-    ranked = _rank(problem, rules, found)
+    problem, rules = ranking.problem, ranking.rules
+    ranked = ranking.of(found)
     if problem.policy.objective == "balance" or not ranked or not ranked[0].complete():
         return []
     state = restore(problem, rules, allowed, items, ranked[0].host_of, usable)
@@ -162,21 +165,33 @@ def _rescued(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Seq
     return found
 
 
-def _rank(problem: Problem, rules: Sequence[Rule], found: Sequence[Ints]) -> list[Candidate]:
-    unique = {host_of.tobytes(): host_of for host_of in found}
-    limit = problem.policy.max_moves
-    ranked = [Candidate(evaluate(problem, rules, host_of), host_of) for host_of in unique.values()]
-    ranked = [candidate for candidate in ranked if limit is None or candidate.worth[5] <= limit]
-    return sorted(ranked, key=lambda candidate: (candidate.worth, candidate.host_of.tolist()))
+class Ranking:
+    """Sorts placements, best first, and evaluates each only once."""
+
+    def __init__(self, problem: Problem, rules: Sequence[Rule]) -> None:
+        self.problem, self.rules = problem, rules
+        self.worths: dict[bytes, tuple[float, ...]] = {}
+
+    def of(self, found: Sequence[Ints]) -> list[Candidate]:
+        """The different ones of some placements that move no more than they may."""
+        limit = self.problem.policy.max_moves
+        unique = {host_of.tobytes(): host_of for host_of in found}
+        for key, host_of in unique.items():
+            if key not in self.worths:
+                self.worths[key] = evaluate(self.problem, self.rules, host_of)
+        ranked = [Candidate(self.worths[key], host_of) for key, host_of in unique.items()]
+        ranked = [candidate for candidate in ranked if limit is None or candidate.worth[5] <= limit]
+        return sorted(ranked, key=lambda candidate: (candidate.worth, candidate.host_of.tolist()))
 
 
-def spread_out(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Sequence[Item],
+def spread_out(ranking: Ranking, allowed: Bools, items: Sequence[Item],
                least: int) -> tuple[Candidate, Schedule, None] | None:
     """A placement on as few hosts as found, from `least` on, that leaves room on every host for what k others may lose."""
+    problem, rules = ranking.problem, ranking.rules
     k, hosts = problem.policy.failover, len(problem.hosts)
     for used in range(max(k + 1, least), hosts + 1):
         room = np.minimum(problem.usable, problem.capacity // used * (used - k))
-        complete = [c for c in find_candidates(problem, rules, allowed, items, room) if c.complete()]
+        complete = [c for c in find_candidates(ranking, allowed, items, room) if c.complete()]
         if complete:
             chosen, schedule, weak = choose(problem, rules, complete)
             if weak is None and not schedule.stuck:

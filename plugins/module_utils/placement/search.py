@@ -19,6 +19,8 @@ from .rules import Rule
 from .state import State
 
 ATTEMPTS = {"quick": 0, "normal": 40, "thorough": 400}
+_LARGE = 1_000_000
+"""Workloads times hosts, beyond which fewer ways are tried and fewer steps are kept: each costs seconds."""
 
 
 class Search:
@@ -34,6 +36,10 @@ class Search:
         self.placements: list[Ints] = []
         self._seen: set[bytes] = set()
         self.limit = problem.policy.max_moves
+        self.large = len(problem.workloads) * len(problem.hosts) > _LARGE and problem.policy.effort != "thorough"
+        self.variants = VARIANTS[:2] if self.large else VARIANTS
+        # Steps on the way to fewer hosts matter for the trade-off, and where not all of them may be taken.
+        self.keep_steps = not self.large or problem.policy.tradeoff or self.limit is not None
         early = ("exclusive", "limit_hosts", "affinity")
         self.early = {member for rule in self.empty.between if rule.spec.kind in early for member in rule.spec.workloads}
         choices = allowed.sum(axis=1)
@@ -53,7 +59,7 @@ class Search:
         running = bool((self.problem.current >= 0).any())
         orders = ("cost", "size") if running and self.problem.policy.objective == "watts" else ("cost",) if running else ("size",)
         for by in orders:
-            for variant in VARIANTS:
+            for variant in self.variants:
                 self._fresh(residents, variant, by)
         self._fewer(residents)
         return self.placements
@@ -121,8 +127,10 @@ class Search:
                 trial = self._without(state, host)
                 if trial is not None and (self.limit is None or trial.moves() <= self.limit):
                     state, progress = trial, True
-                    self._keep(state)
+                    if self.keep_steps:
+                        self._keep(state)
                     break
+        self._keep(state)
 
     def _within(self, state: State, order: Sequence[int]) -> bool:
         """Complete a state without more moves than allowed; what may not move any more is left out."""
@@ -171,7 +179,9 @@ class Search:
             if trial is None:
                 break
             state = trial
-            self._keep(state)
+            if self.keep_steps:
+                self._keep(state)
+        self._keep(state)
 
     def _level(self, residents: State) -> None:
         """Put floaters, and then everyone, where most is left."""
@@ -220,7 +230,7 @@ class Search:
             hosts = (must + [host for host in order if host not in must])[:max(target, len(must))]
             if len(hosts) > target or (self.empty.free[hosts].sum(axis=0) < self.scale.demand.sum(axis=0)).any():
                 continue
-            for variant in VARIANTS[:3]:
+            for variant in self.variants[:3]:
                 state = self.empty.copy()
                 for item in self.scale.items:
                     if residents.host_of[item[0]] in hosts and state.may(item, int(residents.host_of[item[0]])):
