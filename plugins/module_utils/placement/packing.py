@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .problem import Ints, Problem
 from .state import State
@@ -18,6 +19,7 @@ Item = tuple[int, ...]
 VARIANTS = ("dot", "distance", "cosine", "size")
 _UNIT = 4096
 _SCORED_SLOTS = 12
+_MISSES = 6
 
 
 class Scale:
@@ -34,9 +36,11 @@ class Scale:
         top = max(float(totals.max(initial=0)), 1e-9)
         self.weight = np.maximum(np.rint(totals / top * 64).astype(np.int64), 1)
         units = self.units(np.maximum.reduceat(self.demand, self.edges, axis=2))
-        self.weighted = (units * self.weight[:, None]).reshape(len(self.items), len(problem.resources) * len(self.edges))
-        self.square = (units * units * self.weight[:, None]).sum(axis=(1, 2))
-        self.size = self.weighted.sum(axis=1)
+        weighted = (units * self.weight[:, None]).reshape(len(self.items), len(problem.resources) * len(self.edges))
+        self.size = weighted.sum(axis=1)
+        # Whole numbers held as floats: their products stay far below 2**53, so that sums are exact, and much quicker.
+        self.weighted = weighted.astype(np.float64)
+        self.square = (units * units * self.weight[:, None]).sum(axis=(1, 2)).astype(np.float64)
 
     def units(self, values: Ints) -> Ints:
         """int64[..., r, slot] of values relative to the largest host."""
@@ -60,14 +64,21 @@ def fill_hosts(state: State, scale: Scale, todo: Sequence[int], hosts: Sequence[
     for host in hosts:
         open_here = left[allowed[left, host]] if len(left) else left
         placed: list[int] = []
+        misses = _MISSES
         while len(open_here):
             room = state.free[host].reshape(-1)
-            open_here = open_here[(scale.flat[open_here] <= room).all(axis=1)]
-            if not len(open_here):
-                break
-            best = int(open_here[int(np.argmax(_scores(scale, open_here, state.free[host], variant)))])
-            open_here = open_here[open_here != best]
-            if simple[best] or state.may(scale.items[best], host):
+            if misses >= _MISSES:
+                open_here = open_here[(scale.flat[open_here] <= room).all(axis=1)]
+                misses = 0
+                if not len(open_here):
+                    break
+            index = int(np.argmax(_scores(scale, open_here, state.free[host], variant)))
+            best = int(open_here[index])
+            open_here = np.delete(open_here, index)
+            if not (scale.flat[best] <= room).all():
+                # While the host has room most of the best fit, and looking at all others for each would cost more than all the rest.
+                misses += 1
+            elif simple[best] or state.may(scale.items[best], host):
                 state.place(scale.items[best], host)
                 placed.append(best)
         left = np.setdiff1d(left, np.array(placed, dtype=np.int64))
@@ -76,16 +87,16 @@ def fill_hosts(state: State, scale: Scale, todo: Sequence[int], hosts: Sequence[
     return [int(index) for index in left]
 
 
-def _scores(scale: Scale, items: Ints, free: Ints, variant: str) -> Ints:
-    """One integer per item: larger is better on what is left of a host."""
+def _scores(scale: Scale, items: Ints, free: Ints, variant: str) -> Ints | NDArray[np.float64]:
+    """One whole number per item: larger is better on what is left of a host."""
     if variant == "size":
         return scale.size[items]
-    dot = scale.weighted[items] @ scale.left(free)
+    dot = scale.weighted[items] @ scale.left(free).astype(np.float64)
     if variant == "dot":
         return np.asarray(dot)
     if variant == "distance":
         return np.asarray(2 * dot - scale.square[items])
-    return np.rint(dot / np.sqrt(np.maximum(scale.square[items], 1).astype(np.float64)) * 16).astype(np.int64)
+    return np.rint(dot / np.sqrt(np.maximum(scale.square[items], 1)) * 16)
 
 
 def best_fit(state: State, scale: Scale, todo: Sequence[int], hosts: Sequence[int], level: bool = False) -> list[int]:

@@ -32,6 +32,11 @@ class Search:
         self.least = least
         self.scale = Scale(problem, items)
         self.empty = State(problem, rules, allowed, usable, soft)
+        # By workload, for the first member of each item; -1 for the others.
+        self.position_of = np.full(len(problem.workloads), -1, dtype=np.int64)
+        self.position_of[[item[0] for item in items]] = np.arange(len(items))
+        self.size_rank = np.empty(len(items), dtype=np.int64)
+        self.size_rank[self.scale.order()] = np.arange(len(items))
         self.attempts = ATTEMPTS[problem.policy.effort]
         self.placements: list[Ints] = []
         self._seen: set[bytes] = set()
@@ -146,7 +151,7 @@ class Search:
     def _without(self, state: State, host: int) -> State | None:
         """The placement with one host emptied into the other used ones, or None."""
         others = [int(index) for index in np.nonzero(state.count > 0)[0] if index != host]
-        positions = [p for p in self.scale.order() if state.host_of[self.scale.items[p][0]] == host]
+        positions = self._inside(state, host)
         if any(not self._leaves(self.scale.items[p], host) for p in positions):
             return None
         room = state.free[others].sum(axis=0) - sum(self.scale.demand[p] for p in positions)
@@ -159,6 +164,12 @@ class Search:
         if left and self.attempts and len(left) <= 3:
             left = eject(trial, self.scale, left, others, self.attempts)
         return None if left else trial
+
+    def _inside(self, state: State, host: int) -> list[int]:
+        """Positions of the items whose first member stands on a host, largest first."""
+        there = self.position_of[np.nonzero(state.host_of == host)[0]]
+        there = there[there >= 0]
+        return [int(position) for position in there[np.argsort(self.size_rank[there])]]
 
     def _leaves(self, item: Item, host: int) -> bool:
         """Whether an item could be anywhere else at all."""
