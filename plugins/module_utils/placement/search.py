@@ -56,12 +56,15 @@ class Search:
     def run(self) -> list[Ints]:
         """All candidates."""
         residents = self._residents()
-        if (self.problem.current >= 0).any():
-            for by in ("cost", "load"):
+        running = bool((self.problem.current >= 0).any())
+        if running:
+            for by in ("cost",) if self.large else ("cost", "load"):
                 self._empty(residents.copy(), by)
         if self.problem.policy.objective == "balance":
             self._level(residents)
-        running = bool((self.problem.current >= 0).any())
+        if running and self.large and self._fewer(residents):
+            # At the bound with as many residents kept as possible: packing from nothing could only move more.
+            return self.placements
         orders = ("cost", "size") if running and self.problem.policy.objective == "watts" else ("cost",) if running else ("size",)
         for by in orders:
             for variant in self.variants:
@@ -214,8 +217,8 @@ class Search:
         """Place what rules bind most before the rest takes the room."""
         best_fit(state, self.scale, [p for p in self._unplaced(state) if self.scale.items[p][0] in self.early], hosts)
 
-    def _fewer(self, residents: State) -> None:
-        """Keep-sets: as few hosts as possible, from the best found so far down to the bound.
+    def _fewer(self, residents: State) -> bool:
+        """Keep-sets: as few hosts as possible, from the best found so far down to the bound; returns whether it is reached.
 
         The bound is tried first and then what lies between is halved: packings that fill almost every host succeed or fail by how many
         hosts there are, and each try costs as much as any other.
@@ -232,6 +235,7 @@ class Search:
             else:
                 low = target + 1
             target = (low + best) // 2
+        return best <= self.least
 
     def _reach(self, residents: State, target: int) -> bool:
         """Whether some keep-set of so many hosts holds everyone."""
