@@ -6,7 +6,7 @@ The kind of a file follows from its name; .gz is unpacked, a .tar.gz is read mem
 
 - ``.vbp``: vector bin packing: number of dimensions, the capacity of a bin, number of lines, lines ``sizes... copies``
 - ``binpack*.txt``: OR-Library: number of instances, then for each a name, ``capacity items best`` and the sizes
-- ``.data``: the text format of Ganeti's htools (man htools, section "Text backend")
+- ``.data``: the text format of Ganeti's htools (man htools, option -t)
 - ``.csv``: a Bitbrains trace of the GWA-T-12 archive (with or without a column VM)
 - ``.json``: a problem
 - any other name: a PlanetLab trace, one number in percent per line; all such files of a folder are one instance
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ansible_collections.xenfold.consolidation.plugins.module_utils.htools.text import TextError, parse
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.series_csv import (
     CsvError,
     mapping_of,
@@ -116,7 +117,7 @@ def _read(document: Document, options: Options) -> Iterator[tuple[str, Problem]]
         elif document.name.endswith(".txt"):
             yield from orlib(document.text(), options.shuffle)
         elif document.name.endswith(".data"):
-            yield stem, ganeti(document.text())
+            yield stem, ganeti(document.text(), document.name)
         elif document.name.endswith(".csv"):
             yield stem, bitbrains(document.text(), document.name, options.host)
         else:
@@ -195,53 +196,12 @@ def orlib(text: str, shuffle: int | None = None) -> Iterator[tuple[str, Problem]
         position += 2 + count
 
 
-def ganeti(text: str) -> Problem:
-    """A cluster in the text format of Ganeti's htools, with where everything runs now.
-
-    Memory and vCPUs (cores times the cluster's vCPU ratio) count for all instances, disk for those on the nodes' own disks.
-    An offline node is to be emptied. Tags under a prefix that a cluster tag ``htools:iextags:PREFIX`` names exclude each other.
-    """
-    sections: list[list[list[str]]] = [[]]
-    for line in text.splitlines():
-        # One empty line ends a section, so two in a row mean an empty section.
-        if line.strip():
-            sections[-1].append(line.strip().split("|"))
-        else:
-            sections.append([])
-    sections += [[] for _ in range(5 - len(sections))]
-    groups, nodes, instance_rows, tags, policies = sections[:5]
-    if not nodes or not all(len(row) >= 9 for row in nodes) or not all(len(row) >= 10 for row in instance_rows):
-        raise ReadError("Ganeti: sections of groups, nodes (9 fields or more) and instances (10 or more) are expected")
-    ratio = next((float(row[4]) for row in policies if row[0] == "" and len(row) > 4), 4.0)
-    pools = {row[1]: row[0] for row in groups}
-    hosts = []
-    for row in nodes:
-        own_cpus = float(row[13]) if len(row) > 13 and row[13] else 0
-        hosts.append({
-            "name": row[0], "pool": pools.get(row[8], row[8]), "state": "drain" if row[7] == "Y" else "active",
-            "capacity": {
-                "memory_mib": int(row[1]) - int(row[2]), "vcpus": float(row[6]) - own_cpus, "disk_gib": int(row[4]) / 1024,
-            },
-        })
-    prefixes = tuple(f"{row[0][len('htools:iextags:'):]}:" for row in tags if row[0].startswith("htools:iextags:"))
-    storage = {"drbd": "replicated", "plain": "local", "file": "local"}
-    workloads: list[dict[str, Any]] = []
-    excluding: dict[str, list[str]] = {}
-    for row in instance_rows:
-        demand: dict[str, float] = {"memory_mib": int(row[1]), "vcpus": int(row[3])}
-        if row[8] in storage:
-            demand["disk_gib"] = int(row[2]) / 1024
-        workload: dict[str, Any] = {
-            "name": row[0], "demand": demand, "current": row[6], "storage": storage.get(row[8], "shared"), "move_cost": int(row[1]),
-        }
-        if row[7]:
-            workload["replica"] = row[7]
-        workloads.append(workload)
-        for tag in row[9].split(","):
-            if prefixes and tag.startswith(prefixes):
-                excluding.setdefault(tag, []).append(row[0])
-    rules = [{"rule": "anti_affinity", "workloads": names} for _, names in sorted(excluding.items()) if len(names) > 1]
-    return {"hosts": hosts, "workloads": workloads, "rules": rules, "policy": {"overcommit": {"vcpus": ratio}}}
+def ganeti(text: str, name: str) -> Problem:
+    """A cluster in the text format of Ganeti's htools, as the filter from_htools reads it."""
+    try:
+        return parse(text)
+    except TextError as error:
+        raise ReadError(f"{name}: {'; '.join(error.errors)}") from error
 
 
 def planetlab(traces: Sequence[Document], capacity: float) -> Problem:

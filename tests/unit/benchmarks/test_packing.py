@@ -160,7 +160,7 @@ def test_generated_estate_is_repeatable_and_its_plan_keeps_its_promises(
         ("a.vbp", "2\n10 10\n3\n6 1 2\n", "a: 2 capacities and 1 lines, its head names 2 and 3"),
         ("a.vbp", "2\n", "a.vbp: does not have the form that its name promises: list index out of range"),
         ("binpack1.txt", "1\nu\n10 3 2\n6\n", "u: 1 sizes, its head names 3"),
-        ("a.data", "x\n", "Ganeti: sections of groups, nodes (9 fields or more) and instances (10 or more) are expected"),
+        ("a.data", "x\n", "a.data: line 1: group 'x': 1 fields, allowed at least 3: name|uuid|policy|tags|networks; text: section 2"),
         ("a.json", "{", "a.json: does not have the form that its name promises"),
         ("trace", "12\nx\n", "trace: not a PlanetLab trace (one number per line)"),
         ("trace", "", "trace: an empty trace"),
