@@ -47,6 +47,11 @@ options:
   dest:
     description: Where the plan is written, as JSON.
     type: path
+  keep_when_idle:
+    description:
+      - Whether a plan that is there already stays when there is nothing to do now. The file then tells what was done last.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -69,6 +74,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+kept:
+  description: Whether O(dest) was left alone by O(keep_when_idle).
+  returned: always
+  type: bool
 plan:
   description: The plan, the same object as in the file.
   returned: success, and failure when the problem is infeasible
@@ -199,6 +208,7 @@ def main():
             "tradeoff": {"type": "bool"},
             "src": {"type": "path"},
             "dest": {"type": "path"},
+            "keep_when_idle": {"type": "bool", "default": False},
         },
         mutually_exclusive=[("src", key) for key in KEYS],
         required_one_of=[("src", "hosts")],
@@ -213,7 +223,9 @@ def main():
     except RecursionError:
         module.fail_json(msg=f"placement: {'src' if module.params['src'] else ', '.join(KEYS)}: value of type dict that is nested too"
                          f" deeply, allowed a mapping with {', '.join(KEYS)}")
-    result = {"changed": False, "plan": plan, **(write(module, plan) if module.params["dest"] else {})}
+    dest = module.params["dest"]
+    kept = bool(module.params["keep_when_idle"] and plan["status"] == "nothing_to_do" and dest and os.path.exists(dest))
+    result = {"changed": False, "plan": plan, "kept": kept, **(write(module, plan) if dest and not kept else {})}
     if plan["status"] == "infeasible":
         module.fail_json(msg=f"No placement satisfies the problem: {plan['summary']['unplaced']} of "
                          f"{plan['summary']['workloads']} workloads unplaced; see plan.unplaced and plan.conflict", **result)

@@ -29,19 +29,27 @@ _WIDTH, _HEIGHT = 100, 15
 
 def page(view: View) -> str:
     """The whole page."""
-    title = f"Plan for {view.estate}"
-    parts = [
+    return document(f"Plan for {view.estate}", [
+        f'<p class="soft">{esc(view.headline)}. <span class="status {_mood(view.status)}">{esc(view.status)}</span></p>',
+        f"<p>{esc(STATUS_TEXTS.get(view.status, view.status))}.</p>",
+        *_cards(view), *sections(view), *_tradeoff(view), *_guests(view),
+        f'<p class="soft mono">Inputs <code>{esc(view.inputs_sha256)}</code></p>',
+    ])
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """A page of its own around its parts."""
+    return "\n".join([
         "<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<title>{esc(title)}</title>", f"<style>{CSS}</style>", "</head>", "<body>", "<main>",
-        f"<h1>{esc(title)}</h1>",
-        f'<p class="soft">{esc(view.headline)}. <span class="status {_mood(view.status)}">{esc(view.status)}</span></p>',
-        f"<p>{esc(STATUS_TEXTS.get(view.status, view.status))}.</p>",
-        *_cards(view), *_unplaced(view), *_hosts(view), *_moves(view), *_tradeoff(view), *_guests(view),
-        f'<p class="soft mono">Inputs <code>{esc(view.inputs_sha256)}</code></p>',
-        "</main>", "</body>", "</html>",
-    ]
-    return "\n".join(parts) + "\n"
+        f"<h1>{esc(title)}</h1>", *parts, "</main>", "</body>", "</html>",
+    ]) + "\n"
+
+
+def sections(view: View) -> list[str]:
+    """What could not be placed, the hosts and the moves."""
+    return [*_unplaced(view), *_hosts(view), *_moves(view)]
 
 
 def esc(text: object) -> str:
@@ -175,7 +183,7 @@ def _guests(view: View) -> list[str]:
             rows.append(f'<tr><td class="name">{esc(host.name)}</td><td>{names}{f" and {left} more" if left else ""}</td></tr>')
     shown_rows, _, left_out = fold(rows, MOST_HOSTS, MOST_HOSTS)
     return ["<details>", "<summary>Where each guest is afterwards (those that come in bold)</summary>",
-            *_table(["host", "guests"], shown_rows, ""), *_left_out(left_out, "hosts"), "</details>"]
+            *sheet(["host", "guests"], shown_rows, ""), *_left_out(left_out, "hosts"), "</details>"]
 
 
 def _folded(
@@ -183,13 +191,14 @@ def _folded(
 ) -> list[str]:
     """A table whose later rows are folded away, and whose last ones are left out with a note."""
     shown, folded, left_out = fold(rows, first, most)
-    parts = _table(heads, shown, extra)
+    parts = sheet(heads, shown, extra)
     if folded:
-        parts += ["<details>", f"<summary>{len(folded)} more {what}</summary>", *_table(heads, folded, extra), "</details>"]
+        parts += ["<details>", f"<summary>{len(folded)} more {what}</summary>", *sheet(heads, folded, extra), "</details>"]
     return parts + _left_out(left_out, what)
 
 
-def _table(heads: Sequence[str], rows: Iterable[str], extra: str) -> list[str]:
+def sheet(heads: Sequence[str], rows: Iterable[str], extra: str = "") -> list[str]:
+    """A table of rows that are markup already."""
     right = {"step", "wave", "time", "interruption", "hosts", "moves"} | ({"guests"} if len(heads) > 2 else set())
     cells = "".join(f"<th{' class=n' if head in right else ''}>{esc(head)}</th>" for head in heads)
     return [f'<div class="sheet {extra}"><table><thead><tr>{cells}</tr></thead><tbody>', *rows, "</tbody></table></div>"]

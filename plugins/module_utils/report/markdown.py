@@ -26,16 +26,17 @@ def markdown(view: View) -> str:
     moved_mib = view.summary.get("moved_mib")
     if view.moves:
         lines += ["", f"About {duration(view.seconds)} wave after wave, {(moved_mib or 0) / 1024:,.0f} GiB of memory moved."]
-    if view.unplaced or view.conflict:
-        lines += _unplaced(view)
-    lines += _hosts(view)
-    if view.moves:
-        lines += _moves(view)
+    lines += sections(view)
     if view.tradeoff:
         lines += ["", "## Hosts against moves", "", *table(["hosts", "moves"], ((str(point["hosts"]), str(point["moves"]))
                                                                               for point in view.tradeoff))]
     lines += ["", f"Inputs: `{view.inputs_sha256}`"]
     return "\n".join(lines) + "\n"
+
+
+def sections(view: View) -> list[str]:
+    """What could not be placed, the hosts and the moves."""
+    return [*(_unplaced(view) if view.unplaced or view.conflict else []), *_hosts(view), *(_moves(view) if view.moves else [])]
 
 
 def escape(text: object) -> str:

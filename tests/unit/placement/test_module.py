@@ -40,6 +40,19 @@ def test_writes_once_and_only_when_it_changes(tmp_path: Path, capsys: pytest.Cap
     assert not again["changed"] and dest.stat().st_mtime_ns == before.st_mtime_ns and dest.stat().st_ino == before.st_ino
 
 
+def test_a_plan_stays_when_there_is_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dest = tmp_path / "plan.json"
+    first = run(capsys, **PROBLEM, dest=str(dest), keep_when_idle=True)
+    assert first["changed"] and not first["kept"]
+    before = dest.read_bytes()
+    settled = {**PROBLEM, "workloads": [{**w, "current": first["plan"]["placement"][w["name"]]} for w in PROBLEM["workloads"]]}
+    again = run(capsys, **settled, dest=str(dest), keep_when_idle=True)
+    assert again["plan"]["status"] == "nothing_to_do" and again["kept"] and not again["changed"]
+    assert dest.read_bytes() == before
+    told = run(capsys, **settled, dest=str(dest))
+    assert told["changed"] and not told["kept"] and dest.read_bytes() != before
+
+
 def test_infeasible_leaves_the_plan_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dest = tmp_path / "plan.json"
     run(capsys, **PROBLEM, dest=str(dest))
