@@ -118,7 +118,9 @@ class Schedule:
         self.occupancy[workload, target] = True
         self.at[workload] = target
         # What was over the limit at the start may come down, but not go up again.
-        self.limit = np.minimum(self.limit, np.maximum(self.problem.capacity[:, :, None], self.load))
+        changed = [target] if source < 0 else [source, target]
+        capacity = self.problem.capacity[changed][:, :, None]
+        self.limit[changed] = np.minimum(self.limit[changed], np.maximum(capacity, self.load[changed]))
         self.tolerated = [min(most, rule.amount(self.occupancy)) for rule, most in zip(self.always, self.tolerated, strict=True)]
 
     def _park(self) -> bool:

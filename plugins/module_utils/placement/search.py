@@ -56,17 +56,16 @@ class Search:
     def run(self) -> list[Ints]:
         """All candidates."""
         residents = self._residents()
-        running = bool((self.problem.current >= 0).any())
+        running, objective = bool((self.problem.current >= 0).any()), self.problem.policy.objective
+        if running and self.large and not self.keep_steps and objective == "hosts" and self._fewer(residents):
+            # At the bound with as many residents kept as possible; other ways would cost minutes to get there as well.
+            return self.placements
         if running:
             for by in ("cost",) if self.large else ("cost", "load"):
                 self._empty(residents.copy(), by)
-        if self.problem.policy.objective == "balance":
+        if objective == "balance":
             self._level(residents)
-        if running and self.large and self._fewer(residents):
-            # At the bound with as many residents kept as possible: packing from nothing could only move more.
-            return self.placements
-        orders = ("cost", "size") if running and self.problem.policy.objective == "watts" else ("cost",) if running else ("size",)
-        for by in orders:
+        for by in ("cost", "size") if running and objective == "watts" else ("cost",) if running else ("size",):
             for variant in self.variants:
                 self._fresh(residents, variant, by)
         self._fewer(residents)
@@ -245,10 +244,11 @@ class Search:
             hosts = (must + [host for host in order if host not in must])[:max(target, len(must))]
             if len(hosts) > target or (self.empty.free[hosts].sum(axis=0) < self.scale.demand.sum(axis=0)).any():
                 continue
+            kept = set(hosts)
             for variant in self.variants[:3]:
                 state = self.empty.copy()
                 for item in self.scale.items:
-                    if residents.host_of[item[0]] in hosts and state.may(item, int(residents.host_of[item[0]])):
+                    if int(residents.host_of[item[0]]) in kept and state.may(item, int(residents.host_of[item[0]])):
                         state.place(item, int(residents.host_of[item[0]]))
                 self._early(state, hosts)
                 left = fill_hosts(state, self.scale, self._unplaced(state), hosts, variant)
