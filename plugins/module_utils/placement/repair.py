@@ -25,7 +25,7 @@ from .state import NOWHERE, State
 Floats = NDArray[np.float64]
 
 WORK = {"quick": 0, "normal": 5_000_000_000, "thorough": 12_000_000_000}
-"""Elements of arrays that may be looked at for one host less, which bounds the time on every machine alike."""
+"""Elements of arrays that may be looked at in all, which bounds the time on every machine alike."""
 ROUNDS_AN_ITEM = {"quick": 0, "normal": 150, "thorough": 1_500}
 
 _FINE_BITS = 20
@@ -91,6 +91,7 @@ class Repair:
     def run(self, hosts: Sequence[int], work: int, rounds: int) -> State | None:
         """The state with every item on `hosts`, or None when the effort is used up. work: elements that may be looked at."""
         state = self.state.copy()
+        self.left = work
         self._begin(state, hosts)
         if not self._seat_all(state):
             return None
@@ -105,6 +106,7 @@ class Repair:
                 continue
             host = int(overloaded[int(self.dice.random() * len(overloaded))])
             work -= self._improve(state, host, number, best)
+            self.left = work
             best = min(best, float(self.cost.sum()))
         return None
 
@@ -279,8 +281,9 @@ def fewer_hosts(state: State, items: Sequence[Item], least: int) -> list[State]:
     if not rounds or not items or any(len({int(state.host_of[m]) for m in item}) > 1 for item in items):
         return found
     units = Units(state, items)
-    while int((state.count > 0).sum()) > least:
-        smaller = _without_one(state, items, units, rounds, len(found))
+    work = WORK[problem.policy.effort]
+    while int((state.count > 0).sum()) > least and work > 0:
+        smaller, work = _without_one(state, items, units, work, rounds, len(found))
         if smaller is None:
             break
         found.append(smaller)
@@ -288,7 +291,8 @@ def fewer_hosts(state: State, items: Sequence[Item], least: int) -> list[State]:
     return found
 
 
-def _without_one(state: State, items: Sequence[Item], units: Units, rounds: int, step: int) -> State | None:
+def _without_one(state: State, items: Sequence[Item], units: Units, work: int, rounds: int, step: int) -> tuple[State | None, int]:
+    """The state with one host less, or None; and what is left of the work."""
     problem = state.problem
     used = np.nonzero(state.count > 0)[0]
     load = np.zeros(len(problem.hosts))
@@ -307,5 +311,6 @@ def _without_one(state: State, items: Sequence[Item], units: Units, rounds: int,
         trial = state.copy()
         for item in inside:
             trial.remove(item)
-        return Repair(trial, items, units, problem.policy.seed + step).run(others, WORK[problem.policy.effort], rounds)
-    return None
+        repair = Repair(trial, items, units, problem.policy.seed + step)
+        return repair.run(others, work, rounds), repair.left
+    return None, work

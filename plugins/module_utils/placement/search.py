@@ -19,6 +19,7 @@ from .rules import Rule
 from .state import State
 
 ATTEMPTS = {"quick": 0, "normal": 40, "thorough": 400}
+_COARSE = 10
 _LARGE = 1_000_000
 """Workloads times hosts, beyond which fewer ways are tried and fewer steps are kept: each costs seconds."""
 
@@ -58,7 +59,7 @@ class Search:
         residents = self._residents()
         running, objective = bool((self.problem.current >= 0).any()), self.problem.policy.objective
         if running and self.large and not self.keep_steps and objective == "hosts" and self._fewer(residents):
-            # At the bound with as many residents kept as possible; other ways would cost minutes to get there as well.
+            # Near the bound with as many residents kept as possible; other ways would cost minutes to get there as well.
             return self.placements
         if running:
             for by in ("cost",) if self.large else ("cost", "load"):
@@ -217,16 +218,20 @@ class Search:
         best_fit(state, self.scale, [p for p in self._unplaced(state) if self.scale.items[p][0] in self.early], hosts)
 
     def _fewer(self, residents: State) -> bool:
-        """Keep-sets: as few hosts as possible, from the best found so far down to the bound; returns whether it is reached.
+        """Keep-sets: as few hosts as possible, from the best found so far down to the bound; returns whether that is done.
 
         The bound is tried first and then what lies between is halved: packings that fill almost every host succeed or fail by how many
-        hosts there are, and each try costs as much as any other.
+        hosts there are, and each try costs as much as any other. On a large estate a try takes a minute, so there the first that holds
+        everyone does, in steps of half a percent from the bound.
         """
         counts = [len(set(found.tolist())) for found in self.placements if (found >= 0).all()]
         best = min(counts, default=len(self.problem.hosts) + 1)
-        if (self.problem.current >= 0).any():
-            self._reach(residents, best)
         low = max(1, self.least)
+        if self.large:
+            step = max(1, low // 200)
+            return any(self._reach(residents, target) for target in range(low, min(low + _COARSE * step + 1, best), step))
+        if counts and (self.problem.current >= 0).any():
+            self._reach(residents, best)
         target = low
         while low < best:
             if self._reach(residents, target):
