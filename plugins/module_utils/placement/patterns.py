@@ -29,6 +29,8 @@ Floats = NDArray[np.float64]
 
 MOST_TYPES = {"quick": 0, "normal": 300, "thorough": 1200}
 MOST_COLUMNS = 12
+MOST_ENTRIES = {"quick": 0, "normal": 250, "thorough": 2500}
+"""Types times resources, beyond which the integer programs of pricing take too long to come to a bound."""
 _PRICE_UNIT = 10**7
 _PRICING_WORK = {"quick": 0, "normal": 12_000, "thorough": 200_000}
 _PRICING_NODES = 300
@@ -62,7 +64,7 @@ def prove(state: State, items: Sequence[Item], used: int, bound: int, seed: int)
     room = units.room[open_hosts].max(axis=0)
     columns = _columns(units, room)
     demand, kind, counts = _types(units.demand[:, columns])
-    if len(demand) > MOST_TYPES[effort]:
+    if len(demand) > MOST_TYPES[effort] or (len(columns) > 1 and demand.size > MOST_ENTRIES[effort]):
         return Proof(bound, None)
     master = _Master(demand, room[columns], counts, seed, _PRICING_WORK[effort])
     alike = _alike(state, items, units, open_hosts) and len(columns) == units.demand.shape[1]
