@@ -32,8 +32,8 @@ MOST_COLUMNS = 12
 MOST_ENTRIES = {"quick": 0, "normal": 250, "thorough": 2500}
 """Types times resources, beyond which the integer programs of pricing take too long to come to a bound."""
 _PRICE_UNIT = 10**7
-_PRICING_WORK = {"quick": 0, "normal": 12_000, "thorough": 200_000}
-_PRICING_NODES = 300
+_PRICING_WORK = {"quick": 0, "normal": 3_000, "thorough": 200_000}
+_PRICING_NODES = 200
 _ROUNDS = 600
 _GREEDY = 8
 _VARIED = 150
