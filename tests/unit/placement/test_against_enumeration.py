@@ -3,8 +3,14 @@
 """On estates small enough to try every placement: the bound holds, and `optimal` is never claimed in vain."""
 from __future__ import annotations
 
+import itertools
+import os
+import random
+import subprocess
+import sys
 from typing import Any
 
+import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -87,3 +93,72 @@ def test_small_estates_without_rules_are_solved(problem: dict[str, Any], effort:
     assert (plan["status"] == "infeasible") == (fewest is None)
     if fewest is not None:
         assert plan["summary"]["hosts_used"] == fewest
+
+
+def fewest_moves(problem: dict[str, Any], hosts_allowed: int) -> int | None:
+    """Fewest moves of all placements on at most so many hosts; no rules, one slot."""
+    estate = _Estate(problem)
+    names, best = sorted(estate.workloads), None
+    for places in itertools.product(estate.hosts, repeat=len(names)):
+        if len(set(places)) > hosts_allowed:
+            continue
+        where = dict(zip(names, places, strict=True))
+        load: dict[tuple[str, str], Any] = {}
+        for name, host in where.items():
+            for resource in estate.resources:
+                load[host, resource] = load.get((host, resource), 0) + estate.demand(name, resource, 0)
+        if all(amount <= estate.capacity(host, resource, True) for (host, resource), amount in load.items()):
+            moves = sum(1 for name in names if estate.workloads[name].get("current") not in (None, where[name]))
+            best = moves if best is None else min(best, moves)
+    return best
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2)), min_size=2, max_size=6))
+def test_the_trade_off_is_exact_on_small_estates(sizes: list[tuple[int, int, int]]) -> None:
+    hosts = [{"name": f"h{number}", "capacity": {"cpu": 14, "memory_mib": 14}} for number in range(3)]
+    workloads = [{"name": f"w{index}", "demand": {"cpu": cpu, "memory_mib": memory}, "current": f"h{host}"}
+                 for index, (cpu, memory, host) in enumerate(sizes)]
+    problem = {"hosts": hosts, "workloads": workloads, "rules": [], "policy": {"tradeoff": True}}
+    plan = place(problem)
+    assume(plan["status"] != "infeasible")
+    for point in plan["tradeoff"]:
+        assert point["moves"] == fewest_moves(problem, point["hosts"])
+    assert plan["tradeoff"][-1]["hosts"] == fewest_hosts(problem)
+
+
+def test_dense_packings_are_found_and_proven() -> None:
+    """Threes that fill a host exactly, taken apart and mixed: nothing but the right threes will do."""
+    dice = random.Random(3)
+    sizes = [size for _ in range(12) for size in _three(dice)]
+    dice.shuffle(sizes)
+    hosts = [{"name": f"h{number:02}", "capacity": {"memory_mib": 1000}} for number in range(20)]
+    plan = place({"hosts": hosts, "rules": [], "policy": {},
+                  "workloads": [{"name": f"w{index:02}", "demand": {"memory_mib": size}} for index, size in enumerate(sizes)]})
+    assert plan["summary"]["hosts_used"] == plan["summary"]["hosts_bound"] == 12
+    assert plan["status"] == "optimal"
+
+
+def _three(dice: random.Random) -> tuple[int, int, int]:
+    first, second = dice.randint(260, 420), dice.randint(260, 380)
+    return first, second, 1000 - first - second
+
+
+def test_a_bound_that_no_sum_can_give() -> None:
+    """Any two share a host and no three do, though in each resource three would fit by their sum and none is above half."""
+    demands = [{"a": 5, "b": 4, "c": 3}, {"a": 3, "b": 5, "c": 4}, {"a": 4, "b": 3, "c": 5}] * 3
+    hosts = [{"name": f"h{number}", "capacity": {"a": 11, "b": 11, "c": 11}} for number in range(9)]
+    plan = place({"hosts": hosts, "rules": [], "policy": {},
+                  "workloads": [{"name": f"w{index}", "demand": demand} for index, demand in enumerate(demands)]})
+    assert -(-sum(demand["a"] for demand in demands) // 11) == 4
+    assert plan["summary"]["hosts_used"] == plan["summary"]["hosts_bound"] == 5
+    assert plan["status"] == "optimal"
+
+
+def test_the_solver_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Standard output belongs to the module's answer."""
+    program = "\n".join([
+        "from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.solver import new_solver",
+        "new_solver().run()", "print('done')"])
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert capfd.readouterr().out == "done\n"
