@@ -53,7 +53,7 @@ def place(document: Mapping[str, Any]) -> dict[str, Any]:
     allowed = static_mask(problem, rules)
     items = group(problem, rules, allowed)
     bound = hosts_bound(problem, allowed)
-    ranking = Ranking(problem, rules)
+    ranking = Ranking(problem, rules, bound)
     candidates = find_candidates(ranking, allowed, items)
     bound, candidates = _prove(ranking, allowed, items, bound, candidates)
     model = Model(State(problem, rules, allowed), items, rules)
@@ -67,7 +67,7 @@ def place(document: Mapping[str, Any]) -> dict[str, Any]:
 def find_candidates(ranking: Ranking, allowed: Bools, items: Sequence[Item], usable: Ints | None = None) -> list[Candidate]:
     """All placements found, best first."""
     problem, rules = ranking.problem, ranking.rules
-    least = hosts_bound(problem, allowed)
+    least = ranking.bound
     found = Search(problem, rules, allowed, items, usable, least=least).run()
     found += _repaired(ranking, allowed, items, found, usable)
     if any(not rule.spec.hard and rule.spec.weight for rule in rules):
@@ -143,7 +143,7 @@ def _repaired(ranking: Ranking, allowed: Bools, items: Sequence[Item], found: Se
     if problem.policy.objective == "balance" or not ranked or not ranked[0].complete():
         return []
     state = restore(problem, rules, allowed, items, ranked[0].host_of, usable)
-    least, fewer = hosts_bound(problem, allowed), []
+    least, fewer = ranking.bound, []
     if usable is None and problem.demand.shape[1:] == (1, 1):
         # With one number a workload, patterns are quicker than any search.
         least, packed = _packed(state, items, least)
@@ -166,10 +166,10 @@ def _rescued(problem: Problem, rules: Sequence[Rule], allowed: Bools, items: Seq
 
 
 class Ranking:
-    """Sorts placements, best first, and evaluates each only once."""
+    """Sorts placements, best first, and evaluates each only once. bound: hosts below which nothing exists."""
 
-    def __init__(self, problem: Problem, rules: Sequence[Rule]) -> None:
-        self.problem, self.rules = problem, rules
+    def __init__(self, problem: Problem, rules: Sequence[Rule], bound: int) -> None:
+        self.problem, self.rules, self.bound = problem, rules, bound
         self.worths: dict[bytes, tuple[float, ...]] = {}
 
     def of(self, found: Sequence[Ints]) -> list[Candidate]:
