@@ -9,7 +9,7 @@ export ANSIBLE_FORCE_COLOR ?= 0
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab lab-down test lint unit scenarios lab-test lab-soak clean lab-packages
+.PHONY: help demo lab lab-down test lint unit scenarios lab-test lab-soak bench bench-data clean lab-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,12 @@ lab-test: lab-packages .venv/dev.stamp .vendor/stamp ## the scenarios on real Xe
 
 lab-soak: lab-packages .venv/dev.stamp .vendor/stamp ## the repeated scenarios
 	XENFOLD_SOAK=5 $(BIN)/python -m pytest -s tests/lab
+
+bench-data:
+	@test -d "$(BENCH)" || { echo "make bench: BENCH: value '$(BENCH)', allowed the folder of the data (docs/benchmarks.md): make bench BENCH=/path/to/data"; exit 2; }
+
+bench: bench-data .venv/dev.stamp .vendor/stamp ## measure the planner on public data: make bench BENCH=/path/to/data
+	$(BIN)/python tests/benchmarks/bars.py "$(BENCH)"
 
 clean: ## remove what the targets made, but the lab's cache
 	rm -rf .venv .vendor build .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis

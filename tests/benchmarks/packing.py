@@ -88,8 +88,8 @@ def problems(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]
         yield f"generated-{hosts}x{workloads}-{options.seed}", generate(hosts, workloads, options.seed)
 
 
-def run(name: str, problem: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """Plan one instance; returns its line."""
+def planned(problem: dict[str, Any], options: argparse.Namespace) -> tuple[dict[str, Any], float, int]:
+    """A plan, CPU seconds of the planner alone, and the largest memory of the process so far in MiB."""
     policy = dict(problem.get("policy") or {})
     for key in ("effort", "objective"):
         if getattr(options, key):
@@ -97,6 +97,12 @@ def run(name: str, problem: dict[str, Any], options: argparse.Namespace) -> dict
     started = time.process_time()
     plan = place({**problem, "policy": policy})
     spent = time.process_time() - started
+    return plan, spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def run(name: str, problem: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Plan one instance; returns its line."""
+    plan, spent, peak = planned(problem, options)
     if options.out:
         with open(os.path.join(options.out, f"{name}.json"), "w", encoding="utf-8") as file:
             json.dump(plan, file, indent=2)
@@ -105,7 +111,7 @@ def run(name: str, problem: dict[str, Any], options: argparse.Namespace) -> dict
     return {
         "instance": name, "workloads": summary["workloads"], "hosts_used": summary["hosts_used"],
         "hosts_bound": summary["hosts_bound"], "status": plan["status"], "moves": summary["moves"],
-        "cpu_seconds": f"{spent:.2f}", "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "cpu_seconds": f"{spent:.2f}", "peak_mib": peak,
     }
 
 

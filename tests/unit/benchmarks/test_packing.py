@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.check import violations
 from tests.benchmarks.generator import generate
 from tests.benchmarks.packing import COLUMNS, main
 from tests.benchmarks.readers import Options, ReadError, instances
-from tests.unit.placement.verifier import violations
 
 VBP = "2\n10 10\n2\n6 1 2\n4 9 1\n"
 ORLIB = "2\n one\n 10 3 2\n6\n4\n5\n two\n 10 2 2\n6\n6\n"
