@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from .dual import dual_bound
 from .problem import Bools, Ints, Problem
-
-_THRESHOLDS = 64
 
 
 def hosts_bound(problem: Problem, allowed: Bools) -> int:
     """A number of hosts below which no placement exists.
 
     allowed: bool[workloads, hosts], where each could run on its own. Workloads that can run nowhere are left out.
-    The largest of: per resource and slot the sum of the demands on the hosts with the most usable capacity; per resource
-    and slot the bound L2 (Martello and Toth 1990), with every host as large as the largest; the largest group
+    The largest of: per resource and slot the sum of the demands on the hosts with the most usable capacity; dual feasible
+    functions of single resources and of several together (dual.py), which include L2 of Martello and Toth (1990); the largest group
     that must be spread; the hosts that are used whatever happens.
     """
     placeable = np.nonzero(allowed.any(axis=1))[0]
@@ -23,7 +22,7 @@ def hosts_bound(problem: Problem, allowed: Bools) -> int:
         return 0
     open_hosts = np.nonzero(allowed[placeable].any(axis=0))[0]
     usable, demand = problem.usable[open_hosts], problem.demand[placeable]
-    best = max(1, _sum_bound(usable, demand), _l2_bound(usable, demand), _spread_bound(problem, allowed))
+    best = max(1, _sum_bound(usable, demand), dual_bound(usable, demand), _spread_bound(problem, allowed))
     single = allowed[placeable].sum(axis=1) == 1
     return max(best, len(set(np.argmax(allowed[placeable][single], axis=1).tolist())))
 
@@ -38,29 +37,6 @@ def _sum_bound(usable: Ints, demand: Ints) -> int:
         if need > 0:
             bound = max(bound, min(int(np.searchsorted(reached, need, side="left")) + 1, len(reached)))
     return bound
-
-
-def _l2_bound(usable: Ints, demand: Ints) -> int:
-    """Martello and Toth's L2, per resource at the slot with the largest sum."""
-    bound = 0
-    totals = demand.sum(axis=0)
-    for resource in range(usable.shape[1]):
-        size = int(usable[:, resource].max())
-        sizes = np.sort(demand[:, resource, int(np.argmax(totals[resource]))])[::-1]
-        sizes = sizes[sizes > 0]
-        if size <= 0 or not len(sizes):
-            continue
-        running = np.concatenate([[0], np.cumsum(sizes)])
-        half = int((2 * sizes > size).sum())
-        small = np.unique(sizes[half:])
-        step = max(1, len(small) // _THRESHOLDS)
-        for alpha in [0, *small[::step].tolist()]:
-            wide = int((sizes > size - alpha).sum())
-            end = int((sizes >= alpha).sum())
-            room = (half - wide) * size - int(running[half] - running[wide])
-            rest = int(running[max(end, half)] - running[half]) - room
-            bound = max(bound, half + max(0, -(-rest // size)))
-    return min(bound, len(usable))
 
 
 def _spread_bound(problem: Problem, allowed: Bools) -> int:
