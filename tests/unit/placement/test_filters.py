@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.filter.after_moves import _after_moves
 from ansible_collections.xenfold.consolidation.plugins.filter.capacity_of import _capacity_of
 from ansible_collections.xenfold.consolidation.plugins.filter.guests_of import _guests_of
 from ansible_collections.xenfold.consolidation.plugins.filter.moves_of import _moves_of
@@ -17,6 +18,7 @@ from ansible_collections.xenfold.consolidation.plugins.filter.volumes_of import 
 FILTERS = {
     "guests_of": lambda value: _guests_of(value, "h"), "moves_of": lambda value: _moves_of(value, "w"),
     "networkd_files": lambda value: rendered(value, "h"), "capacity_of": _capacity_of, "volumes_of": _volumes_of, "place": _place,
+    "after_moves": lambda value: _after_moves(value, {}),
 }
 DEEP: list[Any] = []
 for _ in range(10_000):
@@ -31,6 +33,8 @@ SHAPES = [
     ("capacity_of", {"estate_host": 3}), ("capacity_of", {"storage_arrays": [3], "storage_volume_groups": [{"devices": ["x"]}]}),
     ("volumes_of", [3]), ("volumes_of", {"a": 1}), ("volumes_of", [DEEP]),
     ("place", {(1, 2): 3}), ("place", {"hosts": {1, 2}}), ("place", {"hosts": DEEP}), ("place", {"hosts": [{"name": "\ud800"}]}),
+    ("after_moves", {(1, 2): 3}), ("after_moves", {"hosts": {1, 2}}), ("after_moves", {"hosts": DEEP}), ("after_moves", {"hosts": 3}),
+    ("after_moves", {"hosts": [{"name": "h", "capacity": {}}]}),
 ]
 
 
@@ -57,6 +61,13 @@ def test_names_that_are_none(name: Any) -> None:
         rendered({}, name)
 
 
+@pytest.mark.parametrize("plan", [None, 3, b"bytes", [], {}, DEEP, {1, 2}, "", "no JSON", "[" * 100_000, "3", '{"schema": 1}'],
+                         ids=lambda value: str(type(value).__name__))
+def test_after_moves_of_what_is_no_plan(plan: Any) -> None:
+    with pytest.raises(AnsibleFilterError, match=r"after_moves: .*value|after_moves: plan: text that is no JSON .*allowed "):
+        _after_moves({"hosts": [{"name": "h", "capacity": {}}]}, plan)
+
+
 def test_good_values_pass() -> None:
     plan = {"hosts": {"h": {"workloads": ["b", "a"]}}, "moves": [{"workload": "w", "step": 2}, {"workload": "w", "step": 1}],
             "placement": {"w": "h"}, "unplaced": []}
@@ -65,3 +76,5 @@ def test_good_values_pass() -> None:
     assert rendered({}, "h") == {} or rendered({}, "h")
     assert _capacity_of({"estate_host": {"cpu_cores": 4}, "dom0_vcpus": 1})["cpu_cores"] == 3
     assert _volumes_of([]) == []
+    problem = {"hosts": [{"name": "h", "capacity": {"memory_mib": 4}}], "workloads": [{"name": "w", "demand": {"memory_mib": 4}}]}
+    assert _after_moves(problem, _place(problem), done=[1])["workloads"][0]["current"] == "h"
