@@ -21,7 +21,10 @@ requirements:
   - highspy
 options:
   hosts:
-    description: Hosts, each with C(name) and C(capacity).
+    description:
+      - Hosts, each with C(name) and C(capacity).
+      - C(numa_nodes), a list of mappings like C(capacity), one for each NUMA node of a host, makes workloads stay within one node
+        where one is as large as they are. Larger ones count on all nodes, in proportion.
     type: list
     elements: dict
   workloads:
@@ -59,7 +62,9 @@ EXAMPLES = r"""
   xenfold.consolidation.placement:
     hosts:
       - {name: xen01, capacity: {cpu_cores: 8, memory_mib: 32768}}
-      - {name: xen02, capacity: {cpu_cores: 8, memory_mib: 32768}}
+      - name: xen02
+        capacity: {cpu_cores: 8, memory_mib: 32768}
+        numa_nodes: [{cpu_cores: 4, memory_mib: 16384}, {cpu_cores: 4, memory_mib: 16384}]
     workloads:
       - {name: web01, demand: {cpu_cores: 2, memory_mib: 8192}}
       - {name: web02, demand: {cpu_cores: 2, memory_mib: 8192}}
@@ -100,7 +105,9 @@ plan:
       description: Host by workload.
       type: dict
     hosts:
-      description: Per host its workloads, what is used at the peak of each resource, what is usable, and the slot of the peak.
+      description:
+        - Per host its workloads, what is used at the peak of each resource, what is usable, and the slot of the peak.
+        - C(numa_nodes) of a host that names its nodes is the index of the node by workload, null for one that is larger than each.
       type: dict
     moves:
       description: Moves in order.

@@ -187,6 +187,8 @@ def _host(
     }
     if told.get("watts"):
         result["watts"] = dict(sorted(told["watts"].items()))
+    if told.get("numa_nodes"):
+        result["numa_nodes"] = [dict(sorted(node.items())) for node in told["numa_nodes"]]
     return result
 
 

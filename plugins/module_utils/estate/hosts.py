@@ -100,12 +100,24 @@ def _check_told(findings: Findings, path: Path, told: Mapping[str, Any]) -> None
             findings.missing(path, "estate_host", resource, schema.HOST[resource].allowed)
     if isinstance(told.get("limits"), Mapping):
         schema.check_keys(findings, (*path, "limits"), "estate_host", told["limits"], schema.LIMITS, "limits.")
+    nodes = told["numa_nodes"] if isinstance(told.get("numa_nodes"), list) else []
+    for index, node in enumerate(nodes):
+        _check_node(findings, (*path, "numa_nodes", index), f"numa_nodes[{index}]", node, nodes[0])
     watts = told.get("watts")
     if isinstance(watts, Mapping) and schema.check_keys(
         findings, (*path, "watts"), "estate_host", watts, schema.WATTS, "watts."
     ) and watts["busy"] < watts["idle"]:
         findings.wrong((*path, "watts", "busy"), "estate_host", "watts.busy", watts["busy"],
                        f"a number, {watts['idle']:g} (watts.idle) or more")
+
+
+def _check_node(findings: Findings, path: Path, key: str, node: Any, first: Any) -> None:
+    allowed = ", ".join(schema.NODE)
+    if not isinstance(node, Mapping) or not node:
+        findings.wrong(path, "estate_host", key, node, f"a mapping of {allowed} to numbers")
+    elif schema.check_keys(findings, path, "estate_host", node, schema.NODE, f"{key}.") and isinstance(first, Mapping) and set(
+            node) != set(first):
+        findings.wrong(path, "estate_host", key, ", ".join(map(str, node)), f"what numa_nodes[0] names: {', '.join(map(str, first))}")
 
 
 def _check_dom0(findings: Findings, root: Path, host: HostVars, told: Mapping[str, Any]) -> None:

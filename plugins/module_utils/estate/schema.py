@@ -83,7 +83,9 @@ HOST: dict[str, Key] = {
     "cpu_cores": number(0, above=True), "memory_mib": whole(1), "pool": text(), "zone": text(),
     "state": choice("active", "drain", "closed"), "features": texts(), "limits": mapping(), "watts": mapping(),
     "capacity": mapping(),
+    "numa_nodes": Key("a list of at least one mapping", lambda value: isinstance(value, list) and bool(value)),
 }
+NODE: dict[str, Key] = {"cpu_cores": number(0, above=True), "memory_mib": number(0, above=True)}
 LIMITS: dict[str, Key] = {
     "vcpus": whole(1), "link_mbps": number(0, above=True), "moves_in": whole(1), "moves_out": whole(1),
 }

@@ -8,13 +8,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .failover import weak_hosts
+from .moves import Schedule
 from .packing import VARIANTS, Scale, best_fit, eject, fill_hosts
 from .problem import Bools, Ints, Problem, plain
-from .rules import Rule
+from .rules import Rule, occupancy_of
 from .state import NOWHERE, State, group, static_mask
 
 _TRIALS = 300
 _EJECTIONS = 40
+_EARLY = ("exclusive", "limit_hosts", "affinity")
 T = TypeVar("T")
 
 
@@ -29,7 +32,8 @@ def unplaced_reasons(problem: Problem, rules: Sequence[Rule], allowed: Bools, ho
         entries = []
         for host in range(len(problem.hosts)):
             entry = _obstacle(problem, rules, state, workload, host) or (
-                {"moves": "no order of moves leads there"} if workload in stuck else {"policy": "max_moves"})
+                {"moves": "no order of moves leads there"} if workload in stuck or problem.policy.max_moves is None
+                else {"policy": "max_moves"})
             entries.append({"host": problem.hosts[host].name, **entry})
         result.append({"workload": problem.workloads[workload].name, "reasons": entries})
     return result
@@ -55,7 +59,7 @@ def _obstacle(problem: Problem, rules: Sequence[Rule], state: State, workload: i
         worst = int(np.argmax(short / np.maximum(problem.usable[host], 1)))
         return {"resource": problem.resources[worst], "short_by": plain(int(short[worst]))}
     for rule in state.rules_of[workload]:
-        if not rule.mask(workload, state.host_of, state.count)[host]:
+        if not rule.allows(workload, host, state.host_of, state.count):
             return {"rule": rule.spec.kind, "explanation": rule.explain()}
     if not state.allowed[workload, host]:
         return {"rule": "affinity", "explanation": "an affinity with during: always holds it where it is"}
@@ -69,28 +73,46 @@ def find_conflict(problem: Problem, rules: Sequence[Rule], allowed: Bools, host_
     Entries: {rule, explanation, ...}, {workload, demand}, {policy, value, ...} or {moves}.
     """
     missing = [int(w) for w in np.nonzero(host_of < 0)[0]]
-    if not missing:
-        names = [problem.hosts[host].name for host in weak or ()]
-        return [{"policy": "failover", "value": problem.policy.failover, "hosts": names}]
-    if stuck:
-        return [{"moves": [problem.workloads[w].name for w in stuck], "explanation": "no order of moves keeps within capacity"}]
-    alone = [w for w in missing if not allowed[w].any()]
     hard = [rule for rule in rules if rule.spec.hard]
+    if not missing:
+        if weak is not None:
+            return [_failover(problem, weak)]
+        occupancy = occupancy_of(host_of, len(problem.hosts))
+        return _written(problem, [rule for rule in hard if rule.amount(occupancy)], [])
+    alone = [w for w in missing if not allowed[w].any()]
     if alone:
         def impossible(kept: list[Rule]) -> bool:
             return not static_mask(problem, kept)[alone[0]].any()
         return _written(problem, _shrink([rule for rule in hard if alone[0] in rule.spec.workloads], impossible), alone[:1])
     everyone = list(range(len(problem.workloads)))
-    if _fits(problem, hard, everyone):
-        if problem.policy.max_moves is not None:
-            return [{"policy": "max_moves", "value": problem.policy.max_moves}]
-        return _written(problem, hard, missing)
+    packed = None if set(missing) == set(stuck) else pack(problem, hard, everyone)
+    if packed is not None or set(missing) == set(stuck):
+        return _no_way(problem, rules, missing, stuck, packed)
     kept_rules = _shrink(hard, lambda kept: not _fits(problem, kept, everyone))
     # The last to be dropped are the first of the list: what could not be placed, then the large ones.
     sizes = (problem.demand.max(axis=2) / np.maximum(problem.usable.max(axis=0), 1)).max(axis=1)
     order = sorted(everyone, key=lambda w: (w not in missing, -float(sizes[w]), w))
     kept = _shrink(order, lambda some: not _fits(problem, kept_rules, some))
     return _written(problem, kept_rules, kept)
+
+
+def _no_way(problem: Problem, rules: Sequence[Rule], missing: Sequence[int], stuck: Sequence[int],
+            packed: Ints | None) -> list[dict[str, Any]]:
+    """What stands between a plan that leaves somebody out and a placement of everyone, `packed`."""
+    limit = problem.policy.max_moves
+    if packed is not None and not stuck:
+        moved = int(((problem.current >= 0) & (packed != problem.current)).sum())
+        if limit is not None and moved > limit:
+            return [{"policy": "max_moves", "value": limit}]
+        weak = weak_hosts(problem, rules, packed)
+        stuck = Schedule(problem, rules, packed).stuck
+        if weak is not None and not stuck:
+            return [_failover(problem, weak)]
+    return [{"moves": [problem.workloads[w].name for w in stuck or missing], "explanation": "no order of moves keeps within capacity"}]
+
+
+def _failover(problem: Problem, weak: Sequence[int]) -> dict[str, Any]:
+    return {"policy": "failover", "value": problem.policy.failover, "hosts": [problem.hosts[host].name for host in weak]}
 
 
 def _shrink(elements: list[T], still_fails: Callable[[list[T]], bool]) -> list[T]:
@@ -121,11 +143,15 @@ def pack(problem: Problem, rules: Sequence[Rule], workloads: Sequence[int]) -> I
     if not workloads:
         return np.full(len(problem.workloads), NOWHERE, dtype=np.int64)
     allowed = static_mask(problem, rules)
+    if (problem.demand[list(workloads)].sum(axis=0) > problem.usable.sum(axis=0)[:, None]).any():
+        return None
     chosen = set(workloads)
     items = [tuple(m for m in item if m in chosen) for item in group(problem, rules, allowed)]
     items = [item for item in items if item]
     scale = Scale(problem, items)
-    rank = [int(allowed[list(item)].all(axis=0).sum()) for item in items]
+    # What rules draw together goes first, before others take the room beside it.
+    early = {w for rule in rules if rule.spec.kind in _EARLY for w in rule.spec.workloads}
+    rank = [(int(allowed[list(item)].all(axis=0).sum()), not early & set(item)) for item in items]
     hosts = list(range(len(problem.hosts)))
     for variant in (None, *VARIANTS):
         state = State(problem, rules, allowed)

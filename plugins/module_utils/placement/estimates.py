@@ -86,7 +86,7 @@ def _reason(problem: Problem, move: Move, used: set[int], over: Ints, broken: Se
     if home.vcpus is not None and workload.vcpus > home.vcpus:
         return f"has {workload.vcpus} vCPUs, {home.name} takes at most {home.vcpus}"
     for rule in broken:
-        if move.workload in rule.spec.workloads:
+        if rule.concerns(move.workload):
             return f"rule {rule.spec.kind}: {rule.explain()}"
     for rule in broken:
         if rule.spec.kind == "exclusive" and np.isin(problem.current[rule.members], workload.current).any():

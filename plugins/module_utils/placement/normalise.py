@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from . import schema
-from .problem import Host, Ints, Policy, Problem, RuleSpec, Workload, exact, fingerprint, product, scaled
-from .schema import Findings, ProblemError, shown
+from .problem import Host, Ints, Nodes, Policy, Problem, RuleSpec, Workload, exact, fingerprint, product, scaled
+from .schema import Findings, ProblemError, label, shown
 
 KEYS = ("hosts", "workloads", "rules", "policy")
 DEFAULT_LINK_MBPS = 1000
@@ -30,7 +30,7 @@ def normalise(document: Any) -> Problem:
         raise ProblemError([f"problem: value {shown(document)}, allowed a mapping with {', '.join(KEYS)}"])
     for key in document:
         if key not in KEYS:
-            findings.append(f"problem: unknown key '{key}': value {shown(document[key])}, allowed {', '.join(sorted(KEYS))}")
+            findings.append(f"problem: unknown key '{label(key)}': value {shown(document[key])}, allowed {', '.join(sorted(KEYS))}")
     hosts = _items(findings, document, "hosts", "host", schema.HOST_KEYS, ("name", "capacity"))
     workloads = _items(findings, document, "workloads", "workload", schema.WORKLOAD_KEYS, ("name", "demand"))
     if not hosts and document.get("hosts") in (None, []):
@@ -73,7 +73,7 @@ def _items(findings: Findings, document: Mapping[str, Any], key: str, word: str,
             findings.note("problem", f"{key}[{index}]", item, f"a mapping with {', '.join(sorted(keys))}")
             continue
         name = item.get("name")
-        title = f"{word} '{name}'" if isinstance(name, str) and name.strip() else f"{key}[{index}]"
+        title = f"{word} '{label(name)}'" if isinstance(name, str) and name.strip() else f"{key}[{index}]"
         result.append(schema.fill(findings, title, item, keys, required))
         if isinstance(name, str) and name in seen:
             findings.note(title, "name", name, f"a name that no other {word} has")
@@ -106,7 +106,7 @@ def _between(findings: Findings, hosts: list[dict[str, Any]], workloads: list[di
     known = _few(host_names)
     lengths: dict[int, str] = {}
     for workload in sorted(workloads, key=_name):
-        title = f"workload '{workload['name']}'"
+        title = f"workload '{label(workload['name'])}'"
         for key in ("current", "replica"):
             if key in workload and workload[key] not in host_names:
                 findings.note(title, key, workload[key], f"a host of the problem: {known}")
@@ -118,28 +118,35 @@ def _between(findings: Findings, hosts: list[dict[str, Any]], workloads: list[di
             findings.note(title, "replica", workload["replica"], "another host than 'current'")
         for resource, value in sorted(workload["demand"].items()):
             if isinstance(value, list):
-                lengths.setdefault(len(value), f"{title}: demand.{resource}")
+                lengths.setdefault(len(value), f"{title}: demand.{label(resource)}")
                 if len(lengths) > 1 and len(value) != next(iter(lengths)):
-                    findings.note(title, f"demand.{resource}", f"a series of {len(value)} slots",
+                    findings.note(title, f"demand.{label(resource)}", f"a series of {len(value)} slots",
                                   f"{next(iter(lengths))} slots, as {lengths[next(iter(lengths))]} has")
+    few = _few(workload_names)
     for rule in rules:
-        for key, there, word in (("workloads", workload_names, "workload"), ("hosts", host_names, "host")):
+        for key, there, allowed in (("workloads", workload_names, f"a workload of the problem: {few}"),
+                                    ("hosts", host_names, f"a host of the problem: {known}")):
             for name in rule.get(key) or ():
                 if name not in there:
-                    findings.note(rule["title"], key, name, f"a {word} of the problem: {_few(there)}")
-    resources = _resources(hosts, workloads)
+                    findings.note(rule["title"], key, name, allowed)
+    resources = set(_resources(hosts, workloads))
+    few = _few(resources)
     for key in ("headroom", "overcommit"):
         for resource in policy.get(key) or {}:
             if resource not in resources:
-                findings.note("policy", f"{key}.{resource}", policy[key][resource], f"resources of the problem: {_few(set(resources))}")
+                findings.note("policy", f"{key}.{label(resource)}", policy[key][resource], f"resources of the problem: {few}")
     for host in hosts if policy.get("objective") == "watts" else ():
         watts = host.get("watts") or {}
         if "idle" not in watts or "busy" not in watts:
-            findings.note(f"host '{host['name']}'", "watts", watts or None, "idle and busy, since policy.objective is watts")
+            findings.note(f"host '{label(host['name'])}'", "watts", watts or None, "idle and busy, since policy.objective is watts")
     for host in hosts:
+        for resource in (host.get("numa_nodes") or [{}])[0]:
+            if resource not in host["capacity"]:
+                findings.note(f"host '{host['name']}'", "numa_nodes", resource, f"resources of its capacity: {_few(set(host['capacity']))}")
         watts = host.get("watts") or {}
         if watts and watts.get("busy", watts.get("idle", 0)) < watts.get("idle", 0):
-            findings.note(f"host '{host['name']}'", "watts.busy", watts["busy"], f"a number of at least watts.idle ({watts['idle']})")
+            findings.note(f"host '{label(host['name'])}'", "watts.busy", watts["busy"],
+                          f"a number of at least watts.idle ({watts['idle']})")
     _check_sums(findings, hosts, workloads, policy)
 
 
@@ -147,24 +154,34 @@ def _check_sums(findings: Findings, hosts: list[dict[str, Any]], workloads: list
                 policy: Mapping[str, Any]) -> None:
     """All sums must stay within 64 bits."""
     totals: dict[str, int] = {}
+    for host in hosts:
+        for resource in host["capacity"]:
+            most = sum((product(node.get(resource, 0), exact((policy.get("overcommit") or {}).get(resource, 1)))
+                        for node in host.get("numa_nodes") or ()), 0)
+            if most >= _LARGEST_SUM:
+                findings.note(f"host '{host['name']}'", f"sum of numa_nodes of {resource}", most // 10**6,
+                              f"at most {_LARGEST_SUM // 10**6}; use a larger unit")
     for item, key in [(workload, "demand") for workload in workloads] + [(host, "capacity") for host in hosts]:
         for resource, value in item[key].items():
             peak = max(value) if isinstance(value, list) else value
             factor = exact((policy.get("overcommit") or {}).get(resource, 1)) if key == "capacity" else Decimal(1)
-            label = f"{key} of {resource}"
-            totals[label] = totals.get(label, 0) + product(peak, factor)
-    for label, total in sorted(totals.items()):
+            what = f"{key} of {label(resource)}"
+            totals[what] = totals.get(what, 0) + product(peak, factor)
+    totals["move_cost"] = sum(scaled(workload["move_cost"]) if "move_cost" in workload else _moved(workload) for workload in workloads)
+    for what, total in sorted(totals.items()):
         if total >= _LARGEST_SUM:
-            findings.note("problem", f"sum of {label}", total // 10**6, f"at most {_LARGEST_SUM // 10**6}; use a larger unit")
+            findings.note("problem", f"sum of {what}", total // 10**6, f"at most {_LARGEST_SUM // 10**6}; use a larger unit")
 
 
 def _few(values: set[str]) -> str:
     ordered = sorted(values)
-    return ", ".join(ordered[:8]) + (f" ... ({len(ordered)})" if len(ordered) > 8 else "")
+    return ", ".join(map(label, ordered[:8])) + (f" ... ({len(ordered)})" if len(ordered) > 8 else "")
 
 
 def _resources(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(sorted({name for host in hosts for name in host["capacity"]} | {name for w in workloads for name in w["demand"]}))
+    """Sorted by name; never none at all, since the largest of nothing is no number."""
+    named = {name for host in hosts for name in host["capacity"]} | {name for w in workloads for name in w["demand"]}
+    return tuple(sorted(named or {"cpu_cores"}))
 
 
 def _build(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: list[dict[str, Any]],
@@ -179,6 +196,13 @@ def _build(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: 
     def per_host(value: Any) -> Ints:
         return np.array([[value(host["capacity"].get(name, 0), name) for name in resources] for host in hosts],
                         dtype=np.int64).reshape(len(hosts), len(resources))
+
+    def nodes_of(host: Mapping[str, Any]) -> Nodes | None:
+        if "numa_nodes" not in host:
+            return None
+        named = sorted(host["numa_nodes"][0])
+        room = [[product(node[name], overcommit[name], spare[name]) for name in named] for node in host["numa_nodes"]]
+        return Nodes(np.array([resources.index(name) for name in named], dtype=np.int64), np.array(room, dtype=np.int64))
 
     demand = np.zeros((len(workloads), len(resources), slots), dtype=np.int64)
     for row, workload in enumerate(workloads):
@@ -199,7 +223,7 @@ def _build(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: 
         usable=per_host(lambda value, name: product(value, overcommit[name], spare[name])),
         demand=demand, current=np.array([w.current for w in made], dtype=np.int64),
         move_cost=np.array(costs, dtype=np.int64), zone=np.array([zones.index(_zone(h)) for h in hosts], dtype=np.int64),
-        sha256=fingerprint(_canonical(hosts, workloads, specs, policy)),
+        nodes=tuple(nodes_of(host) for host in hosts), sha256=fingerprint(_canonical(hosts, workloads, specs, policy)),
     )
 
 

@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .problem import Ints, Problem
 from .rules import Rule, occupancy_of
 
 CPU = "cpu_cores"
+Floats = NDArray[np.float64]
 
 
 def loads(problem: Problem, host_of: Ints) -> Ints:
@@ -52,12 +54,18 @@ def watts(problem: Problem, host_of: Ints, load: Ints) -> float:
     share: mean over the slots of cpu_cores used over cpu_cores of the host as written, at most 1; where no
     cpu_cores are known, of the resource that is used most.
     """
-    used = np.bincount(host_of[host_of >= 0], minlength=len(problem.hosts)) > 0
-    # Summed as integers: the order of summing floats could differ between machines.
-    means = load.sum(axis=2) / problem.slots / np.maximum(problem.raw, 1)
-    share = means[:, problem.resources.index(CPU)] if CPU in problem.resources else means.max(axis=1, initial=0)
+    used = np.nonzero(np.bincount(host_of[host_of >= 0], minlength=len(problem.hosts)))[0]
     total = 0.0
-    for index in np.nonzero(used)[0].tolist():
-        host = problem.hosts[index]
-        total += host.watts_idle + min(float(share[index]), 1.0) * (host.watts_busy - host.watts_idle)
+    for power in powers(problem, used, load[used].sum(axis=2)).tolist():
+        total += power
     return total
+
+
+def powers(problem: Problem, hosts: Ints, totals: Ints) -> Floats:
+    """float[...]: power of used hosts[...]; totals[..., r]: the sums over the slots of the demands on each."""
+    # Summed as integers: the order of summing floats could differ between machines.
+    means = totals / problem.slots / np.maximum(problem.raw[hosts], 1)
+    share = means[..., problem.resources.index(CPU)] if CPU in problem.resources else means.max(axis=-1, initial=0)
+    idle = np.array([host.watts_idle for host in problem.hosts])
+    busy = np.array([host.watts_busy for host in problem.hosts])
+    return np.asarray(idle[hosts] + np.minimum(share, 1.0) * (busy[hosts] - idle[hosts]))

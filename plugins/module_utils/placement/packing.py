@@ -21,6 +21,7 @@ _UNIT = 4096
 _SCORED_SLOTS = 12
 _MISSES = 6
 _LOOKED_AT = 4096
+_EJECTED = 64
 
 
 class Scale:
@@ -138,7 +139,11 @@ def best_fit(state: State, scale: Scale, todo: Sequence[int], hosts: Sequence[in
 
 
 def eject(state: State, scale: Scale, todo: Sequence[int], hosts: Sequence[int], attempts: int) -> list[int]:
-    """Place items that fit nowhere by moving one other item out of the way. Returns the positions left over."""
+    """Place items that fit nowhere by moving one other item out of the way. Returns the positions left over.
+
+    attempts: for each item, and for all of them together as many as for _EJECTED: where more is left over it is hopeless.
+    """
+    whole = attempts * _EJECTED
     position_of = {member: position for position, item in enumerate(scale.items) for member in item}
     closed = np.ones(len(state.problem.hosts), dtype=bool)
     closed[list(hosts)] = False
@@ -148,14 +153,14 @@ def eject(state: State, scale: Scale, todo: Sequence[int], hosts: Sequence[int],
         if (state.options(item) & ~closed).any():
             state.place(item, int(np.nonzero(state.options(item) & ~closed)[0][0]))
             continue
-        for host in hosts:
+        for host in hosts if whole > 0 else ():
             if not state.allowed[list(item), host].all():
                 continue
             short = scale.demand[position] - state.free[host]
             there = sorted({position_of[int(m)] for m in np.nonzero(state.host_of == host)[0] if int(m) in position_of},
                            key=lambda other: (int(scale.size[other]), other))
             for other in there:
-                if done or tries >= attempts or not (scale.demand[other] >= short).all():
+                if done or tries >= min(attempts, whole) or not (scale.demand[other] >= short).all():
                     continue
                 tries += 1
                 state.remove(scale.items[other])
@@ -170,6 +175,7 @@ def eject(state: State, scale: Scale, todo: Sequence[int], hosts: Sequence[int],
                 state.place(scale.items[other], host)
             if done:
                 break
+        whole -= tries
         if not done:
             left.append(position)
     return left

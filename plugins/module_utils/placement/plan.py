@@ -18,9 +18,11 @@ from .failover import weak_hosts
 from .improve import descend, go_home, level, relabel, restore
 from .moves import Schedule
 from .normalise import normalise
+from .numa import seats
 from .objective import evaluate, loads
 from .packing import Item
 from .patterns import prove
+from .polish import few_pairs, polish
 from .problem import SCALE, Bools, Ints, Problem, plain
 from .repair import fewer_hosts
 from .rules import Rule, compile_rules
@@ -110,18 +112,25 @@ def _prove(ranking: Ranking, allowed: Bools, items: Sequence[Item], bound: int,
 
 
 def _cheapest(ranking: Ranking, candidates: list[Candidate], model: Model) -> list[Candidate]:
-    """The candidates and the one that moves least on the fewest hosts found, by the exact model where it is small enough."""
+    """The candidates, the one that moves least on the fewest hosts found, by the exact model where it is small enough, and the
+    best of them made better step by step.
+    """
     problem = ranking.problem
-    if not candidates or problem.policy.objective != "hosts" or not candidates[0].complete() or not candidates[0].worth[5]:
+    if not candidates or not candidates[0].complete():
         return candidates
-    # Cost first, then the number of moves: one move more never outweighs any cost.
-    many = len(problem.workloads) + 1
-    moving = [[member for member in item if problem.current[member] >= 0] for item in model.items]
-    worth = [int(problem.move_cost[members].sum()) * many + len(members) * SCALE for members in moving]
-    found = model.solve(int(candidates[0].worth[6]), worth)
-    if found is None:
-        return candidates
-    return ranking.of([candidate.host_of for candidate in candidates] + [found.host_of])
+    found = [candidate.host_of for candidate in candidates]
+    if problem.policy.objective == "hosts" and candidates[0].worth[5]:
+        # Cost first, then the number of moves: one move more never outweighs any cost.
+        many = len(problem.workloads) + 1
+        moving = [[member for member in item if problem.current[member] >= 0] for item in model.items]
+        worth = [int(problem.move_cost[members].sum()) * many + len(members) * SCALE for members in moving]
+        solved = model.solve(int(candidates[0].worth[6]), worth)
+        found += [solved.host_of] if solved is not None else []
+    best = ranking.of(found)[0].host_of
+    if not few_pairs(problem):
+        return ranking.of(found)
+    allowed = static_mask(problem, ranking.rules)
+    return ranking.of([*found, polish(problem, ranking.rules, allowed, model.items, best)])
 
 
 def _packed(state: State, items: Sequence[Item], bound: int) -> tuple[int, Ints | None]:
@@ -207,6 +216,9 @@ def choose(problem: Problem, rules: Sequence[Rule], candidates: Sequence[Candida
     """
     first: tuple[Candidate, Schedule, tuple[int, ...] | None] | None = None
     for candidate in candidates[:_SCHEDULED]:
+        if first is not None and first[0].complete() and first[2] is not None and not candidate.complete():
+            # Not to survive a failure is no reason to leave somebody out: `spread_out` comes next.
+            break
         weak = weak_hosts(problem, rules, candidate.host_of)
         if weak is not None and first is not None:
             continue
@@ -214,11 +226,25 @@ def choose(problem: Problem, rules: Sequence[Rule], candidates: Sequence[Candida
         first = first or (candidate, schedule, weak)
         if weak is None and not schedule.stuck:
             if candidate.worth[:2] == first[0].worth[:2] or first[1].stuck or first[2] is not None:
-                return candidate, schedule, weak
+                return (*_reached(problem, rules, candidate, schedule), weak)
             break
     if first is None:
         raise AssertionError("the search found no placement at all, not even an empty one")
     return first
+
+
+def _reached(problem: Problem, rules: Sequence[Rule], candidate: Candidate, schedule: Schedule) -> tuple[Candidate, Schedule]:
+    """A candidate made better step by step, as long as its moves have an order and it survives failures."""
+    if not candidate.complete() or not few_pairs(problem):
+        return candidate, schedule
+    allowed = static_mask(problem, rules)
+
+    def reachable(host_of: Ints) -> bool:
+        return weak_hosts(problem, rules, host_of) is None and not Schedule(problem, rules, host_of).stuck
+    host_of = polish(problem, rules, allowed, group(problem, rules, allowed), candidate.host_of, reachable)
+    if host_of is candidate.host_of:
+        return candidate, schedule
+    return Candidate(evaluate(problem, rules, host_of), host_of), Schedule(problem, rules, host_of)
 
 
 def _plan(problem: Problem, rules: Sequence[Rule], allowed: Bools, candidates: Sequence[Candidate], chosen: Candidate,
@@ -246,7 +272,7 @@ def _plan(problem: Problem, rules: Sequence[Rule], allowed: Bools, candidates: S
         "conflict": [] if good else find_conflict(problem, rules, allowed, host_of, schedule.stuck, weak),
     }
     if problem.policy.tradeoff or problem.policy.effort == "thorough":
-        plan["tradeoff"] = tradeoff(candidates, model)
+        plan["tradeoff"] = tradeoff([*candidates, chosen], model)
     return plan
 
 
@@ -299,6 +325,9 @@ def _hosts(problem: Problem, host_of: Ints) -> dict[str, Any]:
             "usable": {name: plain(int(problem.usable[index, r])) for r, name in enumerate(problem.resources)},
             "peak_slot": {name: int(peak[index, r]) for r, name in enumerate(problem.resources)},
         }
+        if problem.nodes[index] is not None:
+            there = seats(problem, index, np.nonzero(host_of == index)[0].tolist()).node_of
+            result[host.name]["numa_nodes"] = {problem.workloads[w].name: there[w] for w in sorted(there)}
     return result
 
 

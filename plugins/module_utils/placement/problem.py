@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import numpy as np
@@ -79,11 +79,20 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class Nodes:
+    """The NUMA nodes of a host. room[n, c]: usable capacity of each in millionths; columns[c]: indexes of the resources that they name."""
+
+    columns: Ints
+    room: Ints
+
+
+@dataclass(frozen=True)
 class Problem:
     """hosts, workloads, resources: sorted by name. All arrays are int64 in millionths.
 
     capacity[h, r]: capacity x overcommit, which holds while moves run; usable[h, r]: the same less headroom, which holds
-    at the end; raw[h, r]: capacity as written; demand[w, r, slot]; current[w]: index of the host or -1; zone[h]: index.
+    at the end; raw[h, r]: capacity as written; demand[w, r, slot]; current[w]: index of the host or -1; zone[h]: index;
+    nodes[h]: the NUMA nodes of a host that names them.
     """
 
     hosts: tuple[Host, ...]
@@ -98,6 +107,7 @@ class Problem:
     current: Ints
     move_cost: Ints
     zone: Ints
+    nodes: tuple[Nodes | None, ...]
     sha256: str
 
     @property
@@ -116,11 +126,12 @@ def scaled(value: float) -> int:
 
 
 def product(value: float, *factors: Decimal) -> int:
-    """A number times factors in millionths; rounded down, so that nothing fits which does not."""
-    result = Decimal(scaled(value))
+    """A number times factors of at most six decimals, in millionths; rounded down, so that nothing fits which does not."""
+    result = scaled(value)
     for factor in factors:
-        result *= factor
-    return int(result.to_integral_value(ROUND_FLOOR))
+        # In whole numbers: the digits of three factors are more than Decimal keeps, and it would round up.
+        result = result * int(factor * SCALE)
+    return int(result // SCALE ** len(factors))
 
 
 def exact(value: float) -> Decimal:

@@ -238,7 +238,7 @@ class Repair:
 
     def _rules_allow(self, state: State, item: int, place: int) -> bool:
         host = int(self.hosts[place])
-        return all(rule.mask(member, state.host_of, state.count)[host] for member in self.items[item] for rule in state.rules_of[member])
+        return all(rule.allows(member, host, state.host_of, state.count) for member in self.items[item] for rule in state.rules_of[member])
 
     def _take(self, state: State, host: int, step: tuple[int, int, int], number: int) -> None:
         item, place, partner = step

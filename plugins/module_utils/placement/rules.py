@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .affinity import bound_together
+from .numa import seats
 from .problem import Bools, Ints, Problem, RuleSpec
 
 
@@ -40,6 +42,14 @@ class Rule:
     def mask(self, workload: int, host_of: Ints, count: Ints) -> Bools:
         """bool[hosts]: where the workload, placed nowhere yet, may go."""
         raise NotImplementedError
+
+    def allows(self, workload: int, host: int, host_of: Ints, count: Ints) -> bool:
+        """Whether the workload, placed nowhere yet, may go to one host."""
+        return bool(self.mask(workload, host_of, count)[host])
+
+    def concerns(self, workload: int) -> bool:
+        """Whether a workload has to do with it that the rule is broken at the start."""
+        return workload in self.spec.workloads
 
     def explain(self) -> str:
         """The rule in words."""
@@ -181,6 +191,54 @@ class LimitHosts(Rule):
         return f"{self._names()} on at most {self.spec.at_most} hosts"
 
 
+class Numa(Rule):
+    """Every workload within one NUMA node of its host where one is as large as it; nobody writes it, hosts with nodes make it."""
+
+    REMEMBERED = 200_000
+
+    def __init__(self, spec: RuleSpec, problem: Problem) -> None:
+        super().__init__(spec, problem)
+        self.divided = [host for host, nodes in enumerate(problem.nodes) if nodes is not None]
+        self.bound = bound_together(problem.rules, len(problem.workloads))
+        self._known: dict[tuple[int, bytes], int] = {}
+
+    def amount(self, occupancy: Bools) -> int:
+        return sum(self._loose(host, np.nonzero(occupancy[:, host])[0]) for host in self.divided)
+
+    def mask(self, workload: int, host_of: Ints, count: Ints) -> Bools:
+        result = np.ones(len(self.problem.hosts), dtype=bool)
+        for host in self.divided:
+            result[host] = self.allows(workload, host, host_of, count)
+        return result
+
+    def allows(self, workload: int, host: int, host_of: Ints, count: Ints) -> bool:
+        if self.problem.nodes[host] is None:
+            return True
+        # Those who go with it are placed one after another: all that are placed nowhere yet have to find room as well.
+        coming = [member for member in self.bound[workload] if host_of[member] < 0]
+        return not self._loose(host, np.union1d(np.nonzero(host_of == host)[0], coming))
+
+    def explain(self) -> str:
+        names = [self.problem.hosts[host].name for host in self.divided]
+        return f"each workload within one NUMA node of {', '.join(names[:6])}" + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+    def written(self) -> dict[str, Any]:
+        return {"rule": "numa"}
+
+    def concerns(self, workload: int) -> bool:
+        home = int(self.problem.current[workload])
+        return home in self.divided and self._loose(home, np.nonzero(self.problem.current == home)[0]) > 0
+
+    def _loose(self, host: int, members: Ints) -> int:
+        """How many of some workloads find no room in the nodes of a host."""
+        key = (host, members.tobytes())
+        if key not in self._known:
+            if len(self._known) >= self.REMEMBERED:
+                self._known.clear()
+            self._known[key] = len(seats(self.problem, host, members.tolist()).loose)
+        return self._known[key]
+
+
 _CLASSES: dict[str, type[Rule]] = {
     "affinity": Affinity, "anti_affinity": AntiAffinity, "ban": Ban, "exclusive": Exclusive,
     "fence": Fence, "limit_hosts": LimitHosts, "root": Root, "spread": Spread,
@@ -188,8 +246,13 @@ _CLASSES: dict[str, type[Rule]] = {
 
 
 def compile_rules(problem: Problem) -> list[Rule]:
-    """The rules of a problem, in their canonical order."""
-    return [_CLASSES[spec.kind](spec, problem) for spec in problem.rules]
+    """The rules of a problem, in their canonical order; at the end the NUMA nodes of all hosts, where there are any."""
+    rules = [_CLASSES[spec.kind](spec, problem) for spec in problem.rules]
+    if any(nodes is not None for nodes in problem.nodes):
+        everyone = tuple(range(len(problem.workloads)))
+        rules.append(Numa(RuleSpec(kind="numa", workloads=everyone, hosts=(), scope="host", at_most=1, hard=True, weight=0,
+                                   always=False, text=""), problem))
+    return rules
 
 
 def occupancy_of(host_of: Ints, hosts: int) -> Bools:

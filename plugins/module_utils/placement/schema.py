@@ -6,9 +6,13 @@ Every finding names the item, the key, the value and what is allowed. Findings a
 """
 from __future__ import annotations
 
+import re
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from .problem import scaled
 
 LARGEST = 10**12
 MOST_ERRORS = 50
@@ -29,6 +33,7 @@ RULE_KEYS: dict[str, tuple[str, ...]] = {
 }
 
 Check = Callable[["Findings", str, str, Any], Any]
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class ProblemError(ValueError):
@@ -51,25 +56,54 @@ class Findings(list[str]):
         self.append(f"{item}: {key}: value {shown(value)}, allowed {allowed}")
 
 
+class _Short(reprlib.Repr):
+    """Writes out the first few parts of what is nested: with aliases, a short document can stand for more than any memory holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlist, self.maxtuple = 4, 8, 8, 8
+        self.maxset, self.maxfrozenset, self.maxstring, self.maxlong, self.maxother = 8, 8, 60, 60, 60
+
+    def repr1(self, x: Any, level: int) -> str:
+        kinds: tuple[tuple[Any, Callable[[Any], Any]], ...] = ((str, str), (Mapping, dict), (list, list), (tuple, tuple))
+        for kind, plain in kinds:
+            if isinstance(x, kind) and type(x) is not plain:
+                return super().repr1(plain(x), level)
+        return super().repr1(x, level)
+
+
+_SHORT = _Short()
+
+
 def shown(value: Any) -> str:
-    """A value as it stands in a message; long ones are cut."""
+    """A value as it stands in a message, on one line; long ones are cut."""
+    if isinstance(value, str):
+        return _cut(repr(str(value[:61])))
     try:
-        text = repr(str(value)) if isinstance(value, str) else str(value)
-    except (RecursionError, ValueError):  # nested without end, or more digits than Python writes out
+        return _cut(_SHORT.repr(value) if isinstance(value, (Mapping, list, tuple, set, frozenset)) else str(value))
+    except (RecursionError, ValueError):  # more digits than Python writes out
         return f"of type {type(value).__name__} that is too large to be shown"
+
+
+def label(value: Any) -> str:
+    """A name or key as it stands in a message, on one line and without quotes; long ones are cut."""
+    return _cut(repr(str(value[:61]))[1:-1]) if isinstance(value, str) else shown(value)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def number(at_least: float = 0, above: bool = False, below: float | None = None) -> Check:
-    """A finite number from at_least (or above it) to LARGEST (or below `below`)."""
-    allowed = f"a number {'above' if above else 'of at least'} {at_least:g}" + (
-        f" and below {below:g}" if below is not None else f" and at most {LARGEST:.0e}")
+    """A finite number from at_least (or above it) to LARGEST (or below `below`). Above and below mean after rounding to six decimals."""
+    allowed = f"a number {'above' if above else 'of at least'} {at_least:g}{' to six decimals' if above else ''}" + (
+        f" and below {below:g} to six decimals" if below is not None else f" and at most {LARGEST:.0e}")
 
     def check(findings: Findings, item: str, key: str, value: Any) -> int | float | None:
         # Compared before anything is converted: JSON takes whole numbers that no float can hold.
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
-        good = good and (value > at_least if above else value >= at_least)
-        if not good or (below is not None and value >= below):
+        good = good and (scaled(value) > scaled(at_least) if above else value >= at_least)
+        if not good or (below is not None and scaled(value) >= scaled(below)):
             findings.note(item, key, value, allowed)
             return None
         return value
@@ -90,7 +124,7 @@ def integer(at_least: int = 0) -> Check:
 
 def is_name(value: Any) -> bool:
     """A string with something in it that UTF-8 can hold."""
-    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, str) and bool(value.strip()) and not _SURROGATES.search(value)
 
 
 def text(findings: Findings, item: str, key: str, value: Any) -> str | None:
@@ -148,7 +182,7 @@ def table(check: Check) -> Check:
         result = {}
         for name in value:
             if text(findings, item, key, name) is not None:
-                result[str(name)] = check(findings, item, f"{key}.{name}", value[name])
+                result[str(name)] = check(findings, item, f"{key}.{label(name)}", value[name])
         return result
     return checked
 
@@ -171,6 +205,22 @@ def demand(findings: Findings, item: str, key: str, value: Any) -> Any:
     return result if len(findings) == before else None
 
 
+def nodes(findings: Findings, item: str, key: str, value: Any) -> list[dict[str, Any]] | None:
+    """A list of at least one mapping of resources to numbers, the same resources in each."""
+    if not isinstance(value, (list, tuple)) or not value:
+        findings.note(item, key, value, "a list of at least one mapping of resources to numbers")
+        return None
+    result = [table(number())(findings, item, f"{key}[{index}]", node) for index, node in enumerate(value)]
+    if any(node is None for node in result):
+        return None
+    first = ", ".join(sorted(result[0])) or "no resource"
+    for index, node in enumerate(result):
+        if not node or set(node) != set(result[0]):
+            allowed = f"the resources of {key}[0]: {first}" if index else "at least one resource"
+            findings.note(item, f"{key}[{index}]", ", ".join(sorted(node)) or "no resource", allowed)
+    return result
+
+
 def mapping(keys: Mapping[str, Check]) -> Check:
     """A mapping with known, optional keys."""
     def checked(findings: Findings, item: str, key: str, value: Any) -> dict[str, Any] | None:
@@ -185,9 +235,9 @@ def fill(findings: Findings, item: str, value: Mapping[str, Any], keys: Mapping[
          required: Sequence[str] = (), prefix: str = "") -> dict[str, Any]:
     """Check the keys of one item; unknown and missing ones are findings, those that are null count as not given."""
     result: dict[str, Any] = {}
-    for key in sorted(value, key=str):
+    for key in sorted(value, key=label):
         if key not in keys:
-            findings.append(f"{item}: unknown key '{prefix}{key}': value {shown(value[key])}, allowed {', '.join(sorted(keys))}")
+            findings.append(f"{item}: unknown key '{prefix}{label(key)}': value {shown(value[key])}, allowed {', '.join(sorted(keys))}")
         elif value[key] is not None:
             result[str(key)] = keys[key](findings, item, f"{prefix}{key}", value[key])
     for key in required:
@@ -202,7 +252,7 @@ _EXPECTED = {"name": "a non-empty string", "capacity": "a mapping of resources t
 HOST_KEYS: dict[str, Check] = {
     "name": text, "capacity": table(number()), "pool": text, "zone": text, "features": names,
     "limits": mapping({"vcpus": integer(), "link_mbps": number(0, above=True), "moves_in": integer(1), "moves_out": integer(1)}),
-    "watts": mapping({"idle": number(), "busy": number()}), "state": one_of(HOST_STATES),
+    "watts": mapping({"idle": number(), "busy": number()}), "state": one_of(HOST_STATES), "numa_nodes": nodes,
 }
 WORKLOAD_KEYS: dict[str, Check] = {
     "name": text, "demand": table(demand), "current": text, "movable": flag, "storage": one_of(STORAGES), "live": flag,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .affinity import bound_together
 from .problem import Bools, Ints, Problem
 from .rules import Rule
 
@@ -94,6 +95,8 @@ class State:
             for rule in self.rules_of[member]:
                 if result.any():
                     result = result & rule.mask(member, self.host_of, self.count)
+        for host in np.nonzero(result)[0].tolist() if len(members) > 1 else ():
+            result[host] = self._may_together(members, host)
         return result
 
     def may(self, members: Sequence[int], host: int) -> bool:
@@ -102,7 +105,20 @@ class State:
             return False
         if not (self.free[host] >= self.problem.demand[list(members)].sum(axis=0)).all():
             return False
-        return all(rule.mask(member, self.host_of, self.count)[host] for member in members for rule in self.rules_of[member])
+        return self._may_together(members, host)
+
+    def _may_together(self, members: Sequence[int], host: int) -> bool:
+        """Whether the rules allow workloads, placed nowhere yet, on one host one after another."""
+        done = []
+        for member in members:
+            if not all(rule.allows(member, host, self.host_of, self.count) for rule in self.rules_of[member]):
+                break
+            self.host_of[member] = host
+            self.count[host] += 1
+            done.append(member)
+        self.host_of[done] = NOWHERE
+        self.count[host] -= len(done)
+        return len(done) == len(members)
 
     def place(self, members: Sequence[int], host: int) -> None:
         """Put workloads on a host, unchecked."""
@@ -131,27 +147,12 @@ def group(problem: Problem, rules: Sequence[Rule], allowed: Bools) -> list[tuple
     Groups whose members cannot share any host, by size or by another rule, are left apart: the search then places what
     it can of them.
     """
-    leader = list(range(len(problem.workloads)))
-
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
-    for rule in rules:
-        if rule.spec.hard and rule.spec.kind == "affinity" and rule.spec.scope == "host":
-            for other in rule.spec.workloads[1:]:
-                first, second = sorted((find(rule.spec.workloads[0]), find(other)))
-                leader[second] = first
-    groups: dict[int, list[int]] = {}
-    for index in range(len(leader)):
-        groups.setdefault(find(index), []).append(index)
+    groups = dict.fromkeys(bound_together((rule.spec for rule in rules), len(problem.workloads)))
     result: list[tuple[int, ...]] = []
     empty = State(problem, rules, allowed)
-    for members in groups.values():
+    for members in groups:
         together = len(members) == 1 or bool(empty.options(members).any() and not _apart(rules, members))
-        result.extend([tuple(members)] if together else [(member,) for member in members])
+        result.extend([members] if together else [(member,) for member in members])
     return sorted(result)
 
 

@@ -103,6 +103,7 @@ def test_numbers_that_no_float_can_hold_are_refused(path: str, value: int) -> No
 
 def test_what_the_planner_gets() -> None:
     document = estate()
+    change(document, "hosts.xen01.estate_host.numa_nodes", [{"memory_mib": 62000, "cpu_cores": 7}] * 2)
     _, built = read_estate(document["hosts"], document["estate"])
     problem = built["problem"]
     assert [host["name"] for host in problem["hosts"]] == ["xen01", "xen02"]
@@ -113,7 +114,7 @@ def test_what_the_planner_gets() -> None:
         "pool": "a", "zone": "rack1", "state": "active",
         "features": ["bridge:xenbr0", "hap", "hvm", "volume_group:vg_guests"],
         "limits": {"link_mbps": 1000, "moves_in": 2, "vcpus": 16},
-        "watts": {"busy": 210, "idle": 95},
+        "watts": {"busy": 210, "idle": 95}, "numa_nodes": [{"cpu_cores": 7, "memory_mib": 62000}] * 2,
     }
     assert problem["hosts"][1]["zone"] == "xen02"
     web, planned = problem["workloads"][1], problem["workloads"][0]

@@ -16,14 +16,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.placement.test_promises import problems
-from tests.unit.placement.verifier import _Estate, _single, _where, amount
+from tests.unit.placement.verifier import Estate, _single, _where, amount
 
 SMALL = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def fewest_hosts(problem: dict[str, Any]) -> int | None:
     """Hosts used by the best of all placements that keep capacity, every hard rule and max_moves; None when there is none."""
-    estate = _Estate(problem)
+    estate = Estate(problem)
     hard = [rule for rule in estate.rules if rule.get("enforce", "hard") == "hard"]
     usable = {(h, r): estate.capacity(h, r, True) for h in estate.hosts for r in estate.resources}
     needs = {
@@ -97,7 +97,7 @@ def test_small_estates_without_rules_are_solved(problem: dict[str, Any], effort:
 
 def fewest_moves(problem: dict[str, Any], hosts_allowed: int) -> int | None:
     """Fewest moves of all placements on at most so many hosts; no rules, one slot."""
-    estate = _Estate(problem)
+    estate = Estate(problem)
     names, best = sorted(estate.workloads), None
     for places in itertools.product(estate.hosts, repeat=len(names)):
         if len(set(places)) > hosts_allowed:

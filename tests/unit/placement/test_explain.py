@@ -208,7 +208,7 @@ class _Claim:
     """A workload, and those that go with it, on another host: is that wrong in the way that is claimed?"""
 
     def __init__(self, problem: dict[str, Any], plan: dict[str, Any], names: list[str], place: str) -> None:
-        self.estate, self.plan, self.names, self.host = verifier._Estate(problem), plan, names, place
+        self.estate, self.plan, self.names, self.host = verifier.Estate(problem), plan, names, place
         self.before = plan["placement"]
         self.after = {**self.before, **dict.fromkeys(names, place)}
 

@@ -7,16 +7,16 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 from typing import Any
 
 
-class _Estate:
+class Estate:
     """The problem, read on its own terms."""
 
     def __init__(self, problem: dict[str, Any]) -> None:
         self.hosts = {host["name"]: host for host in problem["hosts"]}
-        self.workloads = {workload["name"]: workload for workload in problem["workloads"]}
+        self.workloads = {workload["name"]: workload for workload in problem.get("workloads") or ()}
         self.rules = problem.get("rules") or []
         self.policy = problem.get("policy") or {}
         self.resources = sorted({r for h in self.hosts.values() for r in h["capacity"]}
@@ -33,6 +33,10 @@ class _Estate:
         value *= _exact((self.policy.get("overcommit") or {}).get(resource, 1))
         return value * (1 - _exact((self.policy.get("headroom") or {}).get(resource, 0)) if headroom else 1)
 
+    def of_node(self, value: Any, resource: str) -> Fraction:
+        usable = _exact(value) * _exact((self.policy.get("overcommit") or {}).get(resource, 1))
+        return usable * (1 - _exact((self.policy.get("headroom") or {}).get(resource, 0)))
+
     def domain(self, host: str, scope: str) -> tuple[str, str]:
         if scope == "zone" and self.hosts[host].get("zone") is not None:
             return ("zone", self.hosts[host]["zone"])
@@ -43,13 +47,21 @@ class _Estate:
 
 
 def _exact(value: Any) -> Fraction:
-    return Fraction(str(value))
+    """The number that was written, to six decimals: half of the last one goes to the even side."""
+    return Fraction(round(Fraction(str(value)) * 10**6), 10**6)
+
+
+def _limit(host: dict[str, Any], key: str, default: int) -> int:
+    value = (host.get("limits") or {}).get(key)
+    return default if value is None else int(value)
 
 
 def violations(problem: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     """What is wrong with a plan; an infeasible one is held to what it does place."""
-    estate = _Estate(problem)
+    estate = Estate(problem)
     placement = plan["placement"]
+    if sorted(plan["hosts"]) != sorted(estate.hosts):
+        return [f"hosts {sorted(plan['hosts'])}, of the problem {sorted(estate.hosts)}"]
     found = []
     missing = set(estate.workloads) - set(placement)
     if {entry["workload"] for entry in plan["unplaced"]} != missing or plan["summary"]["unplaced"] != len(missing):
@@ -58,10 +70,11 @@ def violations(problem: dict[str, Any], plan: dict[str, Any]) -> list[str]:
         found.append(f"status {plan['status']} with {missing} unplaced")
     if plan["status"] == "infeasible" and not plan["conflict"]:
         found.append("infeasible without a conflict")
-    found += _single(estate, placement) + _capacity(estate, placement)
-    broken = [rule for rule in estate.rules if rule.get("enforce", "hard") == "hard" and amount(estate, rule, _where(placement))]
+    found += _single(estate, placement) + _capacity(estate, placement) + _numa(estate, plan)
+    broken = [rule for rule in estate.rules if (rule.get("enforce") or "hard") == "hard" and amount(estate, rule, _where(placement))]
     found += [f"broken: {rule}" for rule in broken]
-    found += _summary(estate, plan) + _moves(estate, plan)
+    found += _summary(estate, plan) + _status(estate, plan) + _hosts(estate, plan) + _tradeoff(estate, plan) + _moves(estate, plan)
+    found += _shape(plan["moves"], missing)
     if plan["status"] != "infeasible":
         found += _failover(estate, placement)
     return found
@@ -71,24 +84,24 @@ def _where(placement: dict[str, str]) -> dict[str, set[str]]:
     return {name: {host} for name, host in placement.items()}
 
 
-def _single(estate: _Estate, placement: dict[str, str]) -> list[str]:
+def _single(estate: Estate, placement: dict[str, str]) -> list[str]:
     found = []
     for name, host_name in placement.items():
         workload, host = estate.workloads[name], estate.hosts[host_name]
         home = workload.get("current") == host_name
-        state = host.get("state", "active")
+        state = host.get("state") or "active"
         if state == "drain" or (state == "closed" and not home):
             found.append(f"{name} on {state} {host_name}")
         if workload.get("movable") is False and not home:
             found.append(f"{name} is not movable, yet on {host_name}")
         if not set(workload.get("requires") or ()) <= set(host.get("features") or ()):
             found.append(f"{name} lacks features on {host_name}")
-        if workload.get("vcpus", 0) > (host.get("limits") or {}).get("vcpus", 10**9):
+        if (workload.get("vcpus") or 0) > _limit(host, "vcpus", 10**15):
             found.append(f"{name} too wide for {host_name}")
     return found
 
 
-def _capacity(estate: _Estate, placement: dict[str, str]) -> list[str]:
+def _capacity(estate: Estate, placement: dict[str, str]) -> list[str]:
     found = []
     for host in estate.hosts:
         members = [name for name, there in placement.items() if there == host]
@@ -99,7 +112,35 @@ def _capacity(estate: _Estate, placement: dict[str, str]) -> list[str]:
     return found
 
 
-def amount(estate: _Estate, rule: dict[str, Any], where: dict[str, set[str]]) -> int:
+def _numa(estate: Estate, plan: dict[str, Any]) -> list[str]:
+    """Every workload in one node of a host that names its nodes, unless it is larger than each; then on all in proportion."""
+    found = []
+    for name, host in estate.hosts.items():
+        nodes, there = host.get("numa_nodes"), {n for n, at in plan["placement"].items() if at == name}
+        told = plan["hosts"][name].get("numa_nodes")
+        if (nodes is None) != (told is None) or (nodes is not None and set(told) != there):
+            found.append(f"{name}: numa_nodes says {told}, there are {there}")
+            continue
+        if nodes is None:
+            continue
+        size = {(i, r): estate.of_node(value, r) for i, node in enumerate(nodes) for r, value in node.items()}
+        for workload, seat in told.items():
+            inside = [i for i in range(len(nodes)) if all(
+                estate.demand(workload, r, s) <= size[i, r] for r in nodes[0] for s in range(estate.slots))]
+            if (seat is None) != (not inside) or (seat is not None and seat not in inside):
+                found.append(f"{workload} on node {seat} of {name}, fits into {inside}")
+        for i, node in enumerate(nodes):
+            for resource in node:
+                whole = sum(size[j, resource] for j in range(len(nodes)))
+                for slot in range(estate.slots):
+                    load = sum((estate.demand(n, resource, slot) * (1 if seat == i else Fraction(size[i, resource], whole or 1))
+                                for n, seat in told.items() if seat in (i, None)), Fraction(0))
+                    if load > size[i, resource]:
+                        found.append(f"node {i} of {name} holds too much {resource} in slot {slot}")
+    return found
+
+
+def amount(estate: Estate, rule: dict[str, Any], where: dict[str, set[str]]) -> int:
     """By how much a rule is broken when workloads stand on these hosts (two while they move live)."""
     members = [name for name in rule["workloads"] if where.get(name)]
     hosts_of = {name: where[name] for name in members}
@@ -122,7 +163,7 @@ def amount(estate: _Estate, rule: dict[str, Any], where: dict[str, set[str]]) ->
     return sum(len(hosts & bad) for hosts in hosts_of.values())
 
 
-def _summary(estate: _Estate, plan: dict[str, Any]) -> list[str]:
+def _summary(estate: Estate, plan: dict[str, Any]) -> list[str]:
     found = []
     summary, placement = plan["summary"], plan["placement"]
     used = len(set(placement.values()))
@@ -131,6 +172,13 @@ def _summary(estate: _Estate, plan: dict[str, Any]) -> list[str]:
     changed = {n for n, host in placement.items() if estate.workloads[n].get("current") not in (None, host)}
     if summary["moves"] != len(changed):
         found.append(f"moves {len(changed)}, summary {summary['moves']}")
+    homes = {workload["current"] for workload in estate.workloads.values() if workload.get("current")}
+    if (summary["workloads"], summary["hosts_before"]) != (len(estate.workloads), len(homes) or None):
+        found.append(f"workloads {len(estate.workloads)}, hosts before {len(homes)}, summary {summary}")
+    moved = {move["workload"] for move in plan["moves"] if move["from"] is not None}
+    mib = sum((max(estate.demand(name, "memory_mib", slot) for slot in range(estate.slots)) for name in moved), Fraction(0))
+    if _exact(summary["moved_mib"]) != mib:
+        found.append(f"moved_mib {mib}, summary {summary['moved_mib']}")
     limit = estate.policy.get("max_moves")
     if limit is not None and len(changed) > limit:
         found.append(f"{len(changed)} moves, allowed {limit}")
@@ -139,7 +187,72 @@ def _summary(estate: _Estate, plan: dict[str, Any]) -> list[str]:
     return found
 
 
-def _failover(estate: _Estate, placement: dict[str, str]) -> list[str]:
+def _status(estate: Estate, plan: dict[str, Any]) -> list[str]:
+    """What the status promises. Only a plan of all workloads without any move has nothing to do; only `hosts` has a bound to reach."""
+    if plan["status"] == "infeasible":
+        return []
+    best = (estate.policy.get("objective") or "hosts") == "hosts" and len(set(plan["placement"].values())) == plan["summary"]["hosts_bound"]
+    due = "nothing_to_do" if not plan["moves"] else "optimal" if best else "feasible"
+    found = [] if plan["status"] == due else [f"status {plan['status']}, due is {due}"]
+    return found + ([f"{plan['status']} with conflict {plan['conflict']}"] if plan["conflict"] else [])
+
+
+def _hosts(estate: Estate, plan: dict[str, Any]) -> list[str]:
+    """Who is where, what is used at the peak of each resource and when, what is usable: rounded down to six decimals."""
+    found = []
+    for host, told in plan["hosts"].items():
+        members = sorted(name for name, there in plan["placement"].items() if there == host)
+        if told["workloads"] != members:
+            found.append(f"hosts: {host}: workloads {told['workloads']}, there are {members}")
+        for resource in estate.resources:
+            series = [estate.load(members, resource, slot) for slot in range(estate.slots)]
+            if _exact(told["used"][resource]) != max(series):
+                found.append(f"hosts: {host}: used {resource} {told['used'][resource]}, is {max(series)}")
+            if told["peak_slot"][resource] != series.index(max(series)):
+                found.append(f"hosts: {host}: peak_slot {resource} {told['peak_slot'][resource]}, is {series.index(max(series))}")
+            usable = Fraction(estate.capacity(host, resource, True) * 10**6 // 1, 10**6)
+            if _exact(told["usable"][resource]) != usable:
+                found.append(f"hosts: {host}: usable {resource} {told['usable'][resource]}, is {usable}")
+    return found
+
+
+def _tradeoff(estate: Estate, plan: dict[str, Any]) -> list[str]:
+    """Fewer hosts take more moves, or the point would not be there; the plan itself is no better than its point."""
+    wanted = bool(estate.policy.get("tradeoff")) or estate.policy.get("effort") == "thorough"
+    points = plan.get("tradeoff")
+    if (points is not None) != wanted:
+        return [f"tradeoff is {points}, wanted is {wanted}"]
+    if not points:
+        return ["tradeoff without any point"] if wanted and plan["status"] != "infeasible" else []
+    found = [f"tradeoff: {after} after {before}" for before, after in pairwise(points)
+             if after["hosts"] >= before["hosts"] or after["moves"] <= before["moves"]]
+    placed = sum(bool(workload.get("current")) for workload in estate.workloads.values())
+    most = min(len(estate.hosts), len(estate.workloads))
+    found += [f"tradeoff: {point}" for point in points if not plan["summary"]["hosts_bound"] <= point["hosts"] <= most
+              or not 0 <= point["moves"] <= placed]
+    used, moves = plan["summary"]["hosts_used"], plan["summary"]["moves"]
+    if plan["status"] != "infeasible" and not any(point["hosts"] <= used and point["moves"] <= moves for point in points):
+        found.append(f"tradeoff: nothing as good as the plan with {used} hosts and {moves} moves")
+    return found
+
+
+def _shape(moves: list[dict[str, Any]], missing: set[str]) -> list[str]:
+    """One move a workload, or two of which the first is a parking stop; times that can be. What is unplaced may end at the stop."""
+    found = []
+    for name in sorted({move["workload"] for move in moves}):
+        own = [move for move in moves if move["workload"] == name]
+        stops = [bool(move.get("parking")) for move in own]
+        good = [[False], [True, False]] + [[True]] * (name in missing)
+        if stops not in good or (len(own) == 2 and own[0]["from"] == own[1]["to"]):
+            found.append(f"{name}: stops {stops} on the way from {own[0]['from']} to {own[-1]['to']}")
+    for move in moves:
+        if not 0 <= move["downtime_seconds"] <= move["seconds"] or (move["method"] == "offline") != (
+                move["downtime_seconds"] == move["seconds"] and move["method"] != "live") or not move["reason"]:
+            found.append(f"step {move['step']}: {move}")
+    return found
+
+
+def _failover(estate: Estate, placement: dict[str, str]) -> list[str]:
     """Every set of k used hosts: search exhaustively for a way to restart what they hold."""
     used = sorted(set(placement.values()))
     k = min(estate.policy.get("failover") or 0, len(used))
@@ -148,35 +261,35 @@ def _failover(estate: _Estate, placement: dict[str, str]) -> list[str]:
     return [f"the failure of {failed} is not survived" for failed in lost_for_good]
 
 
-def _restarts(estate: _Estate, at: dict[str, str], waiting: list[str], failed: tuple[str, ...]) -> bool:
+def _restarts(estate: Estate, at: dict[str, str], waiting: list[str], failed: tuple[str, ...]) -> bool:
     if not waiting:
         return True
     name, workload = waiting[0], estate.workloads[waiting[0]]
     for host, told in estate.hosts.items():
-        able = told.get("state", "active") == "active" and set(workload.get("requires") or ()) <= set(told.get("features") or ())
-        if host in failed or not able or workload.get("vcpus", 0) > (told.get("limits") or {}).get("vcpus", 10**9):
+        able = (told.get("state") or "active") == "active" and set(workload.get("requires") or ()) <= set(told.get("features") or ())
+        if host in failed or not able or (workload.get("vcpus") or 0) > _limit(told, "vcpus", 10**15):
             continue
         trial = {**at, name: host}
         members = [n for n, there in trial.items() if there == host]
         fits = all(estate.load(members, r, s) <= estate.capacity(host, r, False) for r in estate.resources for s in range(estate.slots))
         kept = not any(amount(estate, rule, _where(trial)) > amount(estate, rule, _where(at)) for rule in estate.rules
-                       if rule.get("enforce", "hard") == "hard" and (rule["rule"] in ("fence", "ban") or (
+                       if (rule.get("enforce") or "hard") == "hard" and (rule["rule"] in ("fence", "ban") or (
                            rule["rule"] == "anti_affinity" and rule.get("scope", "host") == "host")))
         if fits and kept and _restarts(estate, trial, waiting[1:], failed):
             return True
     return False
 
 
-def _method(estate: _Estate, workload: dict[str, Any], source: str | None, target: str) -> str:
+def _method(estate: Estate, workload: dict[str, Any], source: str | None, target: str) -> str:
     if source is None:
         return "define"
-    storage = workload.get("storage", "local")
+    storage = workload.get("storage") or "local"
     live = storage == "shared" or (storage == "replicated" and workload.get("replica") == target)
     same = estate.hosts[source].get("pool") == estate.hosts[target].get("pool")
-    return "live" if live and workload.get("live", True) and same else "offline"
+    return "live" if live and workload.get("live") is not False and same else "offline"
 
 
-def _moves(estate: _Estate, plan: dict[str, Any]) -> list[str]:
+def _moves(estate: Estate, plan: dict[str, Any]) -> list[str]:
     """Carry the moves out, and check every order within small waves."""
     found = []
     at = {name: workload["current"] for name, workload in estate.workloads.items() if workload.get("current")}
@@ -217,7 +330,7 @@ def _during(at: dict[str, str], moves: list[dict[str, Any]]) -> dict[str, set[st
     return where
 
 
-def _standing(estate: _Estate, where: dict[str, set[str]], start: dict[Any, Fraction], tolerated: dict[int, int]) -> list[str]:
+def _standing(estate: Estate, where: dict[str, set[str]], start: dict[Any, Fraction], tolerated: dict[int, int]) -> list[str]:
     found = []
     for host in estate.hosts:
         members = [name for name, hosts in where.items() if host in hosts]
@@ -227,17 +340,16 @@ def _standing(estate: _Estate, where: dict[str, set[str]], start: dict[Any, Frac
                 if estate.load(members, resource, slot) > most:
                     found.append(f"while moving: {host} holds too much {resource} in slot {slot}")
     for index, rule in enumerate(estate.rules):
-        always = rule.get("during") == "always" and rule.get("enforce", "hard") == "hard"
+        always = rule.get("during") == "always" and (rule.get("enforce") or "hard") == "hard"
         if always and amount(estate, rule, where) > tolerated[index]:
             found.append(f"while moving: broken {rule}")
     return found
 
 
-def _limits(estate: _Estate, wave: list[dict[str, Any]]) -> list[str]:
+def _limits(estate: Estate, wave: list[dict[str, Any]]) -> list[str]:
     found = []
     for name, host in estate.hosts.items():
-        limits = host.get("limits") or {}
         for key, end in (("moves_in", "to"), ("moves_out", "from")):
-            if sum(move[end] == name for move in wave) > limits.get(key, 10**9):
-                found.append(f"{name}: more than {limits[key]} {key}")
+            if sum(move[end] == name for move in wave) > _limit(host, key, 2):
+                found.append(f"{name}: more than {_limit(host, key, 2)} {key}")
     return found
