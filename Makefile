@@ -9,7 +9,7 @@ export ANSIBLE_FORCE_COLOR ?= 0
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab lab-down test lint unit scenarios lab-test lab-soak bench bench-data clean lab-packages
+.PHONY: help demo audit lab lab-down test lint unit scenarios lab-test lab-soak bench bench-data clean lab-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ help: ## list the targets
 
 demo: .venv/run.stamp ## plan the example estate (no root): build/example/plan.md, plan.json, report.html
 	$(PLAYBOOK) -i inventories/example playbooks/plan.yml
+
+audit: .venv/run.stamp ## compare the hosts with the estate, change nothing: make audit ESTATE=example (docs/hosts.md)
+	@$(BIN)/python tools/audit.py -i inventories/$(ESTATE)
 
 lab-packages:
 	@missing=$$(for p in $$(grep -v '^#' lab/packages.txt); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \

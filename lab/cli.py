@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     add("pull-disk", "take a data disk out of a running host", "host", "disk")
     sub = add("insert-disk", "put a new empty disk into a running host", "host", "disk")
     sub.add_argument("--serial", help="serial number of the new disk (default: XF<host>D<disk>R<n>)")
+    sub = add("plug-disk", "put a new empty disk into the first bay of a running host that has none", "host")
+    sub.add_argument("--serial", required=True, help="serial number of the new disk")
+    sub.add_argument("--size-gib", type=int, metavar="N", help="size of the new disk (default: that of the lab's disks)")
     add("unplug-nic", "unplug the cable of a NIC", "host", "nic")
     add("plug-nic", "plug the cable of a NIC in again", "host", "nic")
     add("power-off", "cut the power of a host", "host")
@@ -189,6 +192,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "image": _image,
     "pull-disk": _fault(lambda lab, args: faults.pull_disk(lab, args.host, args.disk)),
     "insert-disk": _fault(lambda lab, args: faults.insert_disk(lab, args.host, args.disk, args.serial)),
+    "plug-disk": _fault(lambda lab, args: faults.plug_disk(lab, args.host, args.serial, args.size_gib)),
     "unplug-nic": _fault(
         lambda lab, args: faults.set_cable(lab, args.host, [faults.find_nic(lab, args.host, args.nic)], False)
     ),

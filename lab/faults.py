@@ -10,7 +10,7 @@ from lab import images, process, qemu, snapshots, ssh
 from lab.console import say
 from lab.errors import LabError
 from lab.qemu import Disk, Nic
-from lab.spec import disk_serial, host_number
+from lab.spec import LIMITS, disk_serial, host_number
 from lab.state import Lab
 
 BOOT_SECONDS = 480
@@ -39,9 +39,16 @@ def pull_disk(lab: Lab, host: str, bay: int) -> None:
     say(f"{host}: disk {bay} ({disk.serial}) pulled")
 
 
-def insert_disk(lab: Lab, host: str, bay: int, serial: str | None = None) -> None:
-    """Put a new empty disk into a bay, by default with a serial number that no disk of this bay had before."""
+def insert_disk(lab: Lab, host: str, bay: int, serial: str | None = None, size_gib: int | None = None) -> None:
+    """Put a new empty disk into a bay, by default with a serial number that no disk of this bay had before.
+
+    size_gib: by default that of the lab's disks.
+    """
     check_bay(lab, bay)
+    size = lab.spec.disk_gib if size_gib is None else size_gib
+    low, high = LIMITS["disk_gib"]
+    if not low <= size <= high:
+        raise LabError(f"--size-gib {size}: allowed: {low} to {high}")
     disks = lab.disks(host)
     if any(disk.bay == bay for disk in disks):
         raise LabError(f"insert-disk {host} {bay}: a disk is in that bay; run: pull-disk {host} {bay}")
@@ -49,7 +56,7 @@ def insert_disk(lab: Lab, host: str, bay: int, serial: str | None = None) -> Non
     if any(other.serial == disk.serial for other in disks):
         raise LabError(f"insert-disk {host} {bay}: serial {disk.serial} is that of another disk of this host")
     folder = lab.host_folder(host)
-    images.create_empty(folder / disk.file, lab.spec.disk_gib)
+    images.create_empty(folder / disk.file, size)
     with process.monitor(lab, host) as qmp:
         said = qmp.monitor(f'drive_add 0 "{qemu.drive_options(disk, folder)}"')
         if said != "OK":
@@ -57,6 +64,19 @@ def insert_disk(lab: Lab, host: str, bay: int, serial: str | None = None) -> Non
         qmp.execute("device_add", qemu.device_arguments(disk))
     lab.write_disks(host, [*disks, disk])
     say(f"{host}: new disk in bay {bay}: {disk.serial}")
+
+
+def plug_disk(lab: Lab, host: str, serial: str, size_gib: int | None = None) -> None:
+    """Put a new empty disk into the first bay that has none."""
+    bay = free_bay(lab, host)
+    if bay is None:
+        raise LabError(f"plug-disk {host}: all of its {lab.spec.data_disks} bays hold a disk; run: pull-disk {host} DISK")
+    insert_disk(lab, host, bay, serial, size_gib)
+
+
+def free_bay(lab: Lab, host: str) -> int | None:
+    taken = {disk.bay for disk in lab.disks(host)}
+    return next((bay for bay in range(1, lab.spec.data_disks + 1) if bay not in taken), None)
 
 
 def new_disk(lab: Lab, host: str, bay: int, serial: str | None) -> Disk:

@@ -16,7 +16,7 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 LIMITS = {
     "hosts": (1, 8),
     "data_nics": (0, 6),
-    "data_disks": (0, 9),
+    "data_disks": (0, 15),
     "disk_gib": (1, 64),
     "management_nics": (1, 2),
     "memory_mib": (1536, 16384),

@@ -8,6 +8,7 @@ from typing import Any
 MEMORY_MIB = (512, 12 * 1024 * 1024)
 """Debian's dom0 needs the lower one to boot and install packages; the upper one is that of a guest (guest_spec)."""
 VCPUS = (1, 128)
+PORT = (1, 65535)
 
 
 def in_range(value: Any, low: int, high: int) -> bool:

@@ -23,7 +23,14 @@ ARRAY_SPEC: dict[str, Any] = {
     "members": {"type": "list", "elements": "dict", "required": True, "options": MEMBER_SPEC},
     "chunk_kib": {"type": "int", "default": 512},
     "uuid": {"type": "str"},
+    "bitmap": {"type": "str", "choices": ["internal", "none"]},
+    "consistency_policy": {"type": "str", "choices": ["ppl"]},
+    "spares": {"type": "list", "elements": "dict", "options": MEMBER_SPEC},
+    "spare_group": {"type": "str"},
+    "resync_min_kibps": {"type": "int"},
+    "resync_max_kibps": {"type": "int"},
 }
+SCRUB_SPEC: dict[str, Any] = {"day": {"type": "int"}, "hour": {"type": "int"}}
 VOLUME_GROUP_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "devices": {"type": "list", "elements": "str", "required": True},
@@ -40,6 +47,11 @@ _ARRAY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _DISK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+=@-]*")
 # lvm(8): letters, digits and + _ . -, no hyphen first; names that LVM keeps for itself are refused below.
 _LVM_NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}")
+_SPARE_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_MAIL = re.compile(r"[A-Za-z0-9._%+-]+(@[A-Za-z0-9.-]+)?")
+_PROGRAM = re.compile(r"(/[A-Za-z0-9_.+-]+)+")
+# What the kernel never goes below by itself (dev.raid.speed_limit_min).
+_LEAST_KIBPS = 1000
 _UUID = re.compile(r"[0-9a-f]{8}(:[0-9a-f]{8}){3}")
 
 
@@ -56,6 +68,45 @@ def _twice(values: Iterable[str]) -> list[str]:
     return sorted({value for value in values if value in seen or seen.add(value)})  # type: ignore[func-returns-value]
 
 
+def disks_of(array: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Members and hot spares of an array."""
+    return [*array["members"], *(array.get("spares") or [])]
+
+
+def policy_of(array: Mapping[str, Any]) -> str:
+    """The consistency policy that an array must have, in the kernel's words: `bitmap`, `resync` (no bitmap), `ppl`, `none`."""
+    if not LEVELS[array["level"]][1]:
+        return "none"
+    return str(array.get("consistency_policy") or ("resync" if array.get("bitmap") == "none" else "bitmap"))
+
+
+def _check_options(array: Mapping[str, Any]) -> list[str]:
+    """Errors of what is beyond level and members. The level is one of LEVELS."""
+    level, errors = array["level"], []
+    redundant = LEVELS[level][1]
+    for key in ("bitmap", "spares", "spare_group", "resync_min_kibps", "resync_max_kibps"):
+        if array.get(key) and array.get(key) != "none" and not redundant:
+            errors.append(f"{key}: value {array[key]!r}, allowed for levels with redundancy, not for {level}")
+    policy = array.get("consistency_policy")
+    if policy and policy != "ppl":
+        errors.append(f"consistency_policy: value {policy!r}, allowed ppl")
+    elif policy and level != 5:
+        errors.append(f"consistency_policy: value {policy!r}, allowed for level 5")
+    elif policy and array.get("bitmap") == "internal":
+        errors.append("bitmap: value 'internal', allowed none beside the consistency_policy ppl, which takes its place")
+    group = array.get("spare_group")
+    if group and not _SPARE_GROUP.fullmatch(group):
+        errors.append(f"spare_group: value {group!r}, allowed letters, digits, _, . and -, a letter or digit first")
+    least, most = array.get("resync_min_kibps"), array.get("resync_max_kibps")
+    for key, value in (("resync_min_kibps", least), ("resync_max_kibps", most)):
+        if value is not None and not 0 < value < 2**31:
+            errors.append(f"{key}: value {value}, allowed a whole number above 0, in KiB/s of each disk")
+    if most is not None and most < (least or _LEAST_KIBPS):
+        told = "resync_min_kibps" if least else "which the kernel keeps to unless resync_min_kibps is given too"
+        errors.append(f"resync_max_kibps: value {most}, allowed {least or _LEAST_KIBPS} or more, {told}")
+    return errors
+
+
 def _check_array(array: Mapping[str, Any]) -> list[str]:
     name, level, members = array["name"], array["level"], array["members"]
     errors = []
@@ -65,23 +116,43 @@ def _check_array(array: Mapping[str, Any]) -> list[str]:
         return [*errors, f"level: value {level}, allowed {', '.join(map(str, sorted(LEVELS)))}"]
     if len(members) < LEVELS[level][0]:
         errors.append(f"members: value {len(members)} members, allowed {LEVELS[level][0]} or more for level {level}")
-    for member in members:
-        identity = member.get("id") or ""
-        if not _DISK_ID.fullmatch(identity):
-            errors.append(f"members: id: value {identity!r}, allowed a name under /dev/disk/by-id")
-        elif re.search(r"-part\d+$", identity):
-            errors.append(f"members: id: value {identity!r}, allowed a whole disk, this is a partition")
-        if not member.get("serial"):
-            errors.append(f"members: {identity}: serial: value {member.get('serial')!r}, allowed the serial number of the disk")
-        for key in ("size_gib", "iops"):
-            value = member.get(key)
-            if value is not None and not 0 < value < math.inf:
-                errors.append(f"members: {identity}: {key}: value {value}, allowed a number above 0")
+    errors += [error for list_name in ("members", "spares") for member in array.get(list_name) or []
+               for error in check_disk(list_name, member)]
     chunk = array.get("chunk_kib") or 512
     if chunk < 4 or chunk & (chunk - 1):
         errors.append(f"chunk_kib: value {chunk}, allowed a power of two from 4")
     if array.get("uuid") and not _UUID.fullmatch(array["uuid"]):
         errors.append(f"uuid: value {array['uuid']!r}, allowed mdadm's form as in 01234567:89abcdef:01234567:89abcdef")
+    return errors + _check_options(array)
+
+
+def check_disk(list_name: str, member: Mapping[str, Any]) -> list[str]:
+    """Errors of one disk of an array. list_name: where it stands, `members` or `spares`."""
+    errors, identity = [], member.get("id") or ""
+    if not _DISK_ID.fullmatch(identity):
+        errors.append(f"{list_name}: id: value {identity!r}, allowed a name under /dev/disk/by-id")
+    elif re.search(r"-part\d+$", identity):
+        errors.append(f"{list_name}: id: value {identity!r}, allowed a whole disk, this is a partition")
+    if not member.get("serial"):
+        errors.append(f"{list_name}: {identity}: serial: value {member.get('serial')!r}, allowed the serial number of the disk")
+    for key in ("size_gib", "iops"):
+        value = member.get(key)
+        if value is not None and not 0 < value < math.inf:
+            errors.append(f"{list_name}: {identity}: {key}: value {value}, allowed a number above 0")
+    return errors
+
+
+def check_watch(scrub: Mapping[str, Any], mail_to: str | None, event_program: str | None) -> list[str]:
+    """Errors of when arrays are scrubbed and who is told of their events; empty texts count as not given."""
+    errors = []
+    for key, least, most in (("day", 1, 28), ("hour", 0, 23)):
+        value = scrub.get(key)
+        if value is not None and not least <= value <= most:
+            errors.append(f"scrub: {key}: value {value}, allowed {least} to {most}")
+    if mail_to and not _MAIL.fullmatch(mail_to):
+        errors.append(f"mail_to: value {mail_to!r}, allowed one mail address or a local user")
+    if event_program and not _PROGRAM.fullmatch(event_program):
+        errors.append(f"event_program: value {event_program!r}, allowed the full path of a program, without arguments")
     return errors
 
 
@@ -93,7 +164,7 @@ def check_storage(arrays: Sequence[Mapping[str, Any]], volume_groups: Sequence[M
     errors = [f"array '{array['name']}': {error}" for array in arrays for error in _check_array(array)]
     errors += [f"array '{name}': name: value {name!r}, allowed once on a host" for name in _twice(array["name"] for array in arrays)]
     for key in ("id", "serial"):
-        values = [member.get(key) or "" for array in arrays for member in array["members"]]
+        values = [member.get(key) or "" for array in arrays for member in disks_of(array)]
         errors += [f"members: {key}: value {value!r}, allowed once: a disk is in one array" for value in _twice(values) if value]
     return errors + check_volume_groups(volume_groups, [array["name"] for array in arrays])
 
@@ -123,7 +194,7 @@ def check_wipe(wipe: Sequence[Mapping[str, Any]], arrays: Sequence[Mapping[str, 
     """Errors of the consents to wipe disks; the items have passed WIPE_SPEC."""
     errors = [f"wipe: serial {item['serial']}: confirm: value {item['confirm']!r}, allowed the same serial again"
               for item in wipe if item["serial"] != item["confirm"]]
-    serials = sorted({member["serial"] for array in arrays for member in array["members"]})
+    serials = sorted({member["serial"] for array in arrays for member in disks_of(array)})
     return errors + [f"wipe: serial: value {item['serial']!r}, allowed serials of disks in arrays: {', '.join(serials) or 'there are none'}"
                      for item in wipe if item["serial"] not in serials]
 

@@ -11,6 +11,9 @@ author: The Xenfold Authors (@xenfold)
 description:
   - Installs Xen, writes the GRUB drop-in, C(xl.conf), the settings of C(xendomains) and of the console daemon, and sees to
     it that the boot menu starts Xen with the wanted command line.
+  - On request it keeps the time by chrony, holds Xen's packages at their version and has a packet filter for what comes in to dom0.
+  - Refuses before anything is changed when the host would not come back as asked (RV(obstacles)) or when the packet filter would lock
+    out the SSH connection over which this runs.
   - Never reboots and never stops a guest. What only a reboot can change is returned in RV(reboot_reasons).
   - Judges by the state of the host alone, so a run that was cut off anywhere is finished by the next one. The boot menu is made anew
     when it does not hold the words of the drop-in as they stand there, when it has another value of O(memory_mib), O(vcpus) or
@@ -51,6 +54,57 @@ options:
     description: How long C(xendomains) waits for the guests when the host shuts down, 1 to 86400.
     type: int
     default: 300
+  guest_logs:
+    description: Whether guests' consoles are logged to C(/var/log/xen/console), and rotated.
+    type: bool
+    default: true
+  time:
+    description: V(chrony) installs and runs chrony; V(none) leaves the time alone.
+    type: str
+    choices: [none, chrony]
+    default: none
+  ntp_servers:
+    description: Names or addresses that chrony prefers. Empty leaves it to the servers in the distribution's C(chrony.conf).
+    type: list
+    elements: str
+    default: []
+  hold:
+    description: Whether Xen's packages are held at their version. Without a value holds are left alone.
+    type: bool
+  firewall:
+    description: The packet filter for what comes in to dom0 itself, a table of nftables of its own. Guests' traffic does not pass it.
+    type: dict
+    default: {}
+    suboptions:
+      enabled:
+        description: Whether there is one. V(false) removes it.
+        type: bool
+        default: false
+      ssh_from:
+        description: Networks that may open SSH; that of the control node must be among them.
+        type: list
+        elements: str
+        default: []
+      migration_from:
+        description: Networks of hosts that move guests here, which C(xl migrate) does by SSH; V(pool) stands for O(pool_addresses).
+        type: list
+        elements: str
+        default: []
+      ssh_port:
+        description: Where sshd listens.
+        type: int
+        default: 22
+      allow:
+        description: Further ways in, each with C(protocol) (tcp, udp), C(ports) (numbers or ranges such as 7790-7799) and C(from)
+          (networks).
+        type: list
+        elements: dict
+        default: []
+  pool_addresses:
+    description: Addresses of the other hosts of the pool, as P(xenfold.consolidation.pool_addresses#filter) gives them.
+    type: list
+    elements: str
+    default: []
   packages:
     description: Packages that make the host a Xen host, installed without recommendations.
     type: list
@@ -84,6 +138,12 @@ reboot_reasons:
   type: list
   elements: str
   sample: [Xen does not run on this host]
+obstacles:
+  description: Why the host would not come back as asked, when that is so; nothing was changed then.
+  returned: on refusal
+  type: list
+  elements: str
+  sample: [GRUB_DISABLE_SUBMENU is set]
 guests:
   description: Names of the guests that run on the host.
   returned: always
@@ -92,35 +152,22 @@ guests:
   sample: [web01]
 """
 
-import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.xenfold.consolidation.plugins.module_utils import packages as debian
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import plan, render, state
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import file_diff, read_texts, write_atomically
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import carry_out, firewall, plan, render, state
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import differing, file_diff, read_texts
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 
-def apply(runner: Runner, steps: plan.Steps) -> None:
-    """Carry out the steps in their order."""
-    if steps.finish_packages:
-        runner.change([*debian.ENVIRONMENT, "dpkg", "--force-confold", "--configure", "-a"])
-    for file in steps.before_packages:
-        write_atomically(file)
-    if steps.packages:
-        debian.install(runner, steps.packages)
-    for file in steps.after_packages:
-        write_atomically(file)
-    os.makedirs(render.CONSOLE_LOGS, exist_ok=True)
-    if steps.update_grub:
-        runner.change(["update-grub"])
-    if steps.restart_xenconsoled:
-        runner.change(["start-stop-daemon", "--stop", "--oknodo", "--retry=TERM/30/KILL/5", "--pidfile", "/run/xenconsoled.pid",
-                       "--name", "xenconsoled"])
-        # The script starts what does not run and leaves the rest alone; xendomains is another service and is not touched.
-        # Redirected to systemctl it would do nothing: the unit is active already.
-        runner.change(["env", "SYSTEMCTL_SKIP_REDIRECT=1", "/etc/init.d/xen", "start"])
+def settings_of(params: dict[str, Any]) -> render.Settings:
+    """The settings in the module's options."""
+    options: dict[str, Any] = dict(params)
+    words: dict[str, Any] = {key: tuple(options.pop(key)) for key in ("xen_options", "linux_options", "ntp_servers")}
+    wall, pool = options.pop("firewall") or {}, tuple(options.pop("pool_addresses"))
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in wall.items() if value is not None}
+    return render.Settings(**options, **words, firewall=firewall.Firewall(**given, pool_addresses=pool))
 
 
 def main() -> None:
@@ -133,42 +180,54 @@ def main() -> None:
             "linux_options": {"type": "list", "elements": "str", "default": []},
             "xl_options": {"type": "dict", "default": {}},
             "shutdown_wait_seconds": {"type": "int", "default": 300},
+            "guest_logs": {"type": "bool", "default": True},
+            "time": {"type": "str", "choices": ["none", "chrony"], "default": "none"},
+            "ntp_servers": {"type": "list", "elements": "str", "default": []},
+            "hold": {"type": "bool"},
+            "firewall": {"type": "dict", "default": {}, "options": {
+                "enabled": {"type": "bool", "default": False},
+                "ssh_from": {"type": "list", "elements": "str", "default": []},
+                "migration_from": {"type": "list", "elements": "str", "default": []},
+                "ssh_port": {"type": "int", "default": 22},
+                "allow": {"type": "list", "elements": "dict", "default": []},
+            }},
+            "pool_addresses": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": ["xen-system-amd64", "grub-xen-host", "bridge-utils", "rsync"]},
             "prove": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     options = dict(module.params)
-    packages, prove = options.pop("packages"), options.pop("prove")
-    words = {key: tuple(options.pop(key)) for key in ("xen_options", "linux_options")}
-    settings = render.Settings(**options, **words)
+    named, prove = options.pop("packages"), options.pop("prove")
+    settings = settings_of(options)
     errors = render.check(settings)
     if errors:
         module.fail_json(msg="dom0: " + "; ".join(errors))
 
     runner = Runner(module)
-    host = state.read(runner, packages)
+    packages = settings.packages(named)
+    host = state.read(runner, packages, settings=settings)
     kernel_comes = any(name.startswith("linux-image") and "cloud" not in name for name in host.missing_packages)
-    obstacles = state.obstacles(host, kernel_comes)
+    obstacles = state.obstacles(host, kernel_comes, settings)
     if obstacles:
-        module.fail_json(msg="This host cannot become a Xen host as it is: " + " ".join(obstacles), obstacles=obstacles)
-    texts = read_texts([render.GRUB_DROP_IN, *(file.path for file in render.configuration(settings))])
+        module.fail_json(msg="Nothing was changed on this host: " + " ".join(obstacles), obstacles=obstacles)
+    texts = read_texts(render.owned_paths(settings))
     steps = plan.steps(settings, host, texts)
     reasons = plan.reboot_reasons(settings, host, texts[render.GRUB_DROP_IN])
     actions = steps.actions()
     result = outcome(actions) | {"reboot_reasons": reasons, "guests": list(host.guests)}
-    result["diff"] = [file_diff(file, texts) for file in steps.before_packages + steps.after_packages] + (
+    result["diff"] = [file_diff(file, texts) for file in differing(steps.files(), texts)] + (
         [{"prepared": "".join(f"{action.line()}\n" for action in actions if action.verb != "write")}] if actions else []
     )
     if prove and (reasons or actions):
         missing = reasons + [action.line() for action in actions]
         module.fail_json(msg=f"Xen does not run as asked: {'; '.join(missing)}", **result)
     if actions and not module.check_mode:
-        apply(runner, steps)
-        after = state.read(runner, packages)
+        carry_out.apply(runner, steps)
+        after = state.read(runner, packages, settings=settings)
         if (after.menu_is_old or not plan.menu_is_right(after.grub_cfg, settings)) and not steps.update_grub:
             runner.change(["update-grub"])
-            after = state.read(runner, packages)
+            after = state.read(runner, packages, settings=settings)
         if not plan.menu_is_right(after.grub_cfg, settings):
             # Told before anyone reboots: such a host would come back without Xen.
             module.fail_json(msg=f"{state.GRUB_CFG} does not start Xen by default with"

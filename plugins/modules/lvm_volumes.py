@@ -10,6 +10,7 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Creates volume groups and volumes, extends groups and grows volumes. Never removes and never shrinks.
+  - Data of a new physical volume begins at a full stripe of the array below it.
   - A device joins a group only when it is provably empty. Signatures that an earlier volume left are wiped from new volumes only.
   - In check mode it plans against what will be there, also on a host whose arrays or whose LVM do not exist yet. A group
     that is not there and is not in O(volume_groups) is a warning then, since an earlier step of the run may bring it.
@@ -106,7 +107,7 @@ def plan_volumes(module: AnsibleModule, runner: Runner, groups: list[dict[str, A
     present = lvm_host.read(runner)
     devices = {device: look.resolve(device) for device in sorted({device for group in groups for device in group["devices"]})}
     disks = look.look(runner, (real for real in devices.values() if real and not present.owners.get(real)))
-    plan = lvm.plan(groups, volumes, present, devices, disks)
+    plan = lvm.plan(groups, volumes, present, devices, disks, lvm_host.stripes(disks))
     if module.check_mode:
         for line in plan.not_yet:
             module.warn(f"{line}; the run itself has to bring it")

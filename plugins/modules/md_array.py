@@ -15,7 +15,9 @@ description:
   - An array whose disks all carry its UUID is assembled when it does not run, gets its name back when it runs as C(md127), and is left
     alone otherwise. A set of which only a part belongs to the array is neither created nor assembled. An array that runs without
     some of its members is left as it is; a warning names the disks and what to do. Level and number of members are not changed.
+  - Bitmap, partial parity log, hot spares and limits of synchronisation are changed while the array works.
   - Writes the arrays into C(mdadm.conf) by UUID and brings the initramfs images up to date, also after a run that was cut off.
+  - Gives the monthly scrub a time that follows from O(host), by mdadm's own timers, so that hosts do not all scrub at once.
   - Installs the package C(mdadm) where it is missing.
   - Does not wait for the first synchronisation.
 extends_documentation_fragment: xenfold.consolidation.attributes
@@ -62,6 +64,45 @@ options:
       uuid:
         description: UUID in mdadm's form. By default it follows from O(host) and the name.
         type: str
+      bitmap:
+        description:
+          - Write-intent bitmap, by which a disk that was away for a moment is resynchronised in seconds. Changed live.
+          - By default C(internal) for levels with redundancy, unless O(arrays[].consistency_policy) takes its place.
+        type: str
+        choices: [internal, none]
+      consistency_policy:
+        description: C(ppl), a partial parity log, closes the write hole of level 5 and takes the bitmap's place. Changed live.
+        type: str
+        choices: [ppl]
+      spares:
+        description: Hot spares, by the same keys as members. Added live, each under the same test as a member.
+        type: list
+        elements: dict
+        suboptions:
+          id:
+            description: Name under C(/dev/disk/by-id).
+            type: str
+            required: true
+          serial:
+            description: Serial number that the disk must have.
+            type: str
+            required: true
+          size_gib:
+            description: Size that the disk must have, in GiB.
+            type: float
+          iops:
+            description: For the planner; not used here.
+            type: float
+      spare_group:
+        description: Arrays of one group lend each other their spares, by C(mdadm --monitor).
+        type: str
+      resync_min_kibps:
+        description: Speed of synchronisation, in KiB/s of each disk, below which it does not give way to the guests. By default that
+          of the kernel.
+        type: int
+      resync_max_kibps:
+        description: Speed that it does not exceed. By default that of the kernel.
+        type: int
   host:
     description: Name of the host in the inventory; the arrays' UUIDs follow from it.
     type: str
@@ -80,6 +121,24 @@ options:
         description: The same serial number again.
         type: str
         required: true
+  scrub:
+    description: When the arrays are scrubbed. What is not given follows from O(host).
+    type: dict
+    default: {}
+    suboptions:
+      day:
+        description: Day of the month, 1 to 28.
+        type: int
+      hour:
+        description: Hour of the day, 0 to 23. A scrub pauses after six hours and goes on at that hour of the next day.
+        type: int
+  mail_to:
+    description: Who gets mail from C(mdadm --monitor) when a disk fails. Empty or not given leaves what C(mdadm.conf) says.
+    type: str
+  event_program:
+    description: Program that C(mdadm --monitor) runs with each event, array and disk as arguments. Empty or not given leaves what
+      C(mdadm.conf) says.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -128,54 +187,108 @@ arrays:
       resync: {action: resync, percent: 14.4}
 """
 
+import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
+from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, parse
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import (
     BrokenBlock,
     WantedFile,
+    differing,
     file_diff,
     read_texts,
     write_atomically,
 )
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import watch
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
-from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import ARRAY_SPEC, WIPE_SPEC, check_storage, check_wipe
+from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import (
+    ARRAY_SPEC,
+    LEVELS,
+    SCRUB_SPEC,
+    WIPE_SPEC,
+    check_storage,
+    check_watch,
+    check_wipe,
+    disks_of,
+)
 
 
 def plan_arrays(module: AnsibleModule, runner: Runner, arrays: list[dict[str, Any]]) -> md.Plan:
     """Look at every disk and plan; ends the module before any change when one may not be used."""
     known = md.known_arrays(runner.read(["mdadm", "--detail", "--scan"]).out) if runner.tool("mdadm") else {}
     consents = frozenset(item["serial"] for item in module.params["wipe"])
-    plan = md.plan(module.params["host"], platform.node(), arrays, md_host.find_disks(runner, arrays), known, consents)
+    plan = md.plan(module.params["host"], platform.node(), arrays, md_host.find_disks(runner, arrays), known, consents,
+                   md_host.read_all(known))
     if plan.errors:
         module.fail_json(msg="No disk was changed. " + ". ".join(plan.errors), errors=plan.errors)
     return plan
 
 
-def configuration(module: AnsibleModule, uuids: dict[str, str]) -> tuple[WantedFile, dict[str, str | None]]:
-    """mdadm.conf as it must be, and as it is; ends the module when the marks of our block there are not one pair."""
-    texts = read_texts([md.CONFIGURATION])
+def wanted_files(module: AnsibleModule, uuids: dict[str, str], scrub: bool) -> tuple[list[WantedFile], dict[str, str | None]]:
+    """The files that differ from what they must be, and what they are; ends the module when the marks of our block in mdadm.conf are
+    not one pair."""
+    params, arrays = module.params, module.params["arrays"]
+    texts = read_texts([md.CONFIGURATION, md.RULES, watch.DEFAULTS])
+    groups = {array["name"]: array["spare_group"] for array in arrays if array.get("spare_group")}
     try:
-        text = md.configuration(texts[md.CONFIGURATION] or "", uuids)
+        text = md.configuration(texts[md.CONFIGURATION] or "", uuids, groups, params["mail_to"], params["event_program"])
     except BrokenBlock as error:
         module.fail_json(msg=f"No disk was changed. {md.CONFIGURATION}: {error}", errors=[f"{md.CONFIGURATION}: {error}"])
-    return WantedFile(md.CONFIGURATION, text), texts
+    files = [WantedFile(md.CONFIGURATION, text)]
+    if texts[md.RULES] is not None or any(md.speeds_of(array) for array in arrays):
+        files.append(WantedFile(md.RULES, md.speed_rules(arrays, uuids)))
+    if scrub:
+        timed = watch.scrub_files(params["host"], params["scrub"], texts[watch.DEFAULTS])
+        texts |= read_texts([file.path for file in timed])
+        files += timed
+    return differing(files, texts), texts
 
 
-def warn_of_lacking(module: AnsibleModule, arrays: list[dict[str, Any]], found: list[dict[str, Any]], plan: md.Plan) -> None:
+def strangers(runner: Runner, device: str, disks: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(kernel device, serial) of the array's disks that the inventory does not name; none while it lacks members."""
+    live = md_host.read_live(device)
+    if not live or live.missing or not live.members:
+        return []
+    listing = parse.devices(runner.read(["lsblk", "--json", "--bytes", "-o", parse.COLUMNS]).out)
+    named = {look.resolve(f"{look.BY_ID}/{disk['id']}") for disk in disks}
+    return [(path, str((listing.get(path) or {}).get("serial") or "")) for path in live.there() if path not in named]
+
+
+def warn_of_lacking(
+    module: AnsibleModule, runner: Runner, arrays: list[dict[str, Any]], found: list[dict[str, Any]], plan: md.Plan,
+) -> None:
     """Say of each array that runs without some of its members what is wrong with it. One made just now is still being filled."""
     made = {step.device for step in plan.steps if step.action.verb == "create"}
+    for note in plan.notes:
+        module.warn(note)
     for array, now in zip(arrays, found, strict=True):
         if array["name"] in plan.lacking:
-            module.warn(plan.lacking[array["name"]])
+            lacking = plan.lacking[array["name"]]
+            others = [] if now["missing_members"] else strangers(runner, now["device"], disks_of(array))
+            module.warn(md.moved_on(array, others, lacking))
         elif now["missing_members"] and now["device"] not in made:
             module.warn(md.lacks_unseen(array["name"], now["missing_members"], now["resync"], array["members"]))
+
+
+def plan_watch(module: AnsibleModule, units: dict[str, dict[str, str]], files: list[WantedFile]) -> list[tuple[Action, list[str]]]:
+    """Timers and monitor: actions with their commands. units: empty while mdadm is not installed."""
+    timed = any(file.path in map(watch.drop_in, watch.TIMERS) for file in files)
+    found = [(Action("update", "timers of the scrub", " ".join(command[1:])), command) for command in watch.timer_commands(units, timed)]
+    conf = Path(md.CONFIGURATION)
+    if module.params["mail_to"] or module.params["event_program"]:
+        rewritten = any(file.path == md.CONFIGURATION for file in files) or not conf.exists()
+        if rewritten or watch.monitor_is_old(units.get(watch.MONITOR, {}), conf.stat().st_mtime):
+            action = Action("restart", f"service {watch.MONITOR}", "it reads mdadm.conf once")
+            found.append((action, ["systemctl", "restart", watch.MONITOR]))
+    return found
 
 
 def main() -> None:
@@ -184,11 +297,15 @@ def main() -> None:
             "arrays": {"type": "list", "elements": "dict", "required": True, "options": ARRAY_SPEC},
             "host": {"type": "str", "required": True},
             "wipe": {"type": "list", "elements": "dict", "default": [], "options": WIPE_SPEC},
+            "scrub": {"type": "dict", "default": {}, "options": SCRUB_SPEC},
+            "mail_to": {"type": "str"},
+            "event_program": {"type": "str"},
         },
         supports_check_mode=True,
     )
-    arrays = module.params["arrays"]
+    arrays, program = module.params["arrays"], module.params["event_program"]
     errors = check_storage(arrays, []) + check_wipe(module.params["wipe"], arrays)
+    errors += check_watch(module.params["scrub"], module.params["mail_to"], program)
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
     if not arrays:
@@ -198,34 +315,46 @@ def main() -> None:
     absent = packages.missing(runner, ["mdadm"])
     plan = plan_arrays(module, runner, arrays)
     actions = [Action("install", f"package {name}") for name in absent]
-    conf, texts = configuration(module, plan.uuids)
+    # Only arrays with redundancy are scrubbed and watched.
+    watched = runner.tool("systemctl") and any(LEVELS[array["level"]][1] for array in arrays)
+    files, texts = wanted_files(module, plan.uuids, watched)
     if absent and not module.check_mode:
         packages.install(runner, absent)
         # mdadm sees more than blkid does, and its package may have started arrays.
         plan = plan_arrays(module, runner, arrays)
-        conf, texts = configuration(module, plan.uuids)
-    write = texts[conf.path] != conf.content
-    refresh = runner.tool("update-initramfs") and (write or bool(md_host.old_images(Path("/boot"), Path(conf.path))))
-    # The file comes first: the UUIDs are known, and an array gets its name from it whenever it appears.
-    actions += [Action("write", f"file {conf.path}")] if write else []
+        files, texts = wanted_files(module, plan.uuids, watched)
+    units = watch.unit_states(runner) if watched and (not absent or not module.check_mode) else {}
+    watching = plan_watch(module, units, files) if watched else []
+    write = any(file.path == md.CONFIGURATION for file in files)
+    refresh = runner.tool("update-initramfs") and (write or bool(md_host.old_images(Path("/boot"), Path(md.CONFIGURATION))))
+    # The files come first: the UUIDs are known, and an array gets its name from mdadm.conf whenever it appears.
+    actions += [Action("write", f"file {file.path}") for file in files]
+    if absent and module.check_mode and watched:
+        # The package brings this file, with a cron job of its own switched on.
+        actions.append(Action("write", f"file {watch.DEFAULTS}"))
     actions += [step.action for step in plan.steps]
     actions += [Action("update", "initramfs", "so that the arrays come up under their names")] if refresh else []
+    actions += [action for action, _command in watching]
     result = outcome(actions)
-    result["diff"] = [result["diff"], *([file_diff(conf, texts)] if write else [])]
+    result["diff"] = [result["diff"], *(file_diff(file, texts) for file in files)]
+    if program and not os.access(program, os.X_OK):
+        module.warn(f"event_program: value {program!r}, allowed a program that this host has: nobody is told of events until it is there")
     if not module.check_mode:
-        if write:
-            write_atomically(conf)
+        for file in files:
+            write_atomically(file)
         try:
             md_host.carry_out(runner, plan.steps)
         except OSError as error:
             module.fail_json(msg=f"A device is in use or gone since it was looked at, and was not wiped: {error}")
         if refresh:
             runner.change(["update-initramfs", "-u", "-k", "all"])
+        for _action, command in watching:
+            runner.change(command)
     found = md_host.describe(arrays, plan.uuids)
     lost = [array["device"] for array in found if array["state"] == "absent"]
     if lost and not module.check_mode:
         module.fail_json(msg=f"{', '.join(lost)} did not appear; see mdadm --detail --scan and the kernel's log", arrays=found)
-    warn_of_lacking(module, arrays, found, plan)
+    warn_of_lacking(module, runner, arrays, found, plan)
     module.exit_json(**result, arrays=found)
 
 

@@ -36,3 +36,33 @@ def test_guests_are_shut_down_never_saved(host):
 def test_console_logs_are_on(host):
     assert "--log=guest" in host.check_output("ps -C xenconsoled -o args=")
     assert host.file("/var/log/xen/console").is_directory
+
+
+def test_chrony_keeps_the_time_with_our_server_beside_the_others(host):
+    state = host.check_output("systemctl show --property=ActiveState --property=UnitFileState chrony.service").split()
+    assert {"ActiveState=active", "UnitFileState=enabled"} <= set(state)
+    assert "Reference ID" in host.check_output("chronyc tracking")
+    assert "10.0.2.2" in [line.split(",")[2] for line in host.check_output("chronyc -N -c sources").splitlines()]
+
+
+def test_the_packet_filter_was_loaded_before_sshd_came_and_lets_us_in(host):
+    # Nobody but the host's start has loaded it since the reboot, so this connection has passed it.
+    times = [
+        int(host.check_output(f"systemctl show --property=ActiveEnterTimestampMonotonic --value {unit}"))
+        for unit in ("xenfold-firewall.service", "ssh.service")
+    ]
+    assert 0 < times[0] < times[1]
+    table = host.check_output("nft list table inet xenfold")
+    assert "hook input" in table and "policy drop" in table
+    assert "ip saddr 10.0.2.0/24 tcp dport 22 accept" in table.replace("{ ", "").replace(" }", "")
+
+
+def test_the_packet_filter_is_the_only_table_and_says_nothing_of_guests(host):
+    assert host.check_output("nft list tables").splitlines() == ["table inet xenfold"]
+    assert "hook forward" not in host.check_output("nft list ruleset")
+
+
+def test_packages_of_xen_are_held_and_no_others(host):
+    held = host.check_output("apt-mark showhold").split()
+    assert any(name.startswith("xen-hypervisor-4") for name in held) and "xen-system-amd64" in held
+    assert all(name.startswith(("xen-", "libxen")) for name in held)

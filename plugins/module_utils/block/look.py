@@ -42,6 +42,13 @@ def resolve(device: str) -> str | None:
     return os.path.realpath(device) if os.path.exists(device) else None
 
 
+def ids_of(path: str) -> list[str]:
+    """The names under /dev/disk/by-id that lead to a kernel device, sorted."""
+    folder = Path(BY_ID)
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in names if resolve(f"{BY_ID}/{name}") == path]
+
+
 def _edge_uses(path: str, size: int) -> list[str]:
     """What the first and last MiB tell: anything but zeros is data that no tool may know."""
     try:

@@ -7,13 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
-from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import render, state
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall, render, state
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, differing
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What is to be done, in this order; empty parts are skipped."""
+    """What is to be done, in this order; empty parts are skipped.
+
+    replaced: the package that apt removes for chrony; hold: names of Xen's packages to hold, release: to release; hold_new: those that
+    come with this run are held too; start_chrony, chrony_files: see render.chrony_sources; firewall_files: all of them when the filter is
+    to be loaded, however few differ; remove_firewall: it is there and not asked for; guest_logs: as asked for.
+    """
 
     finish_packages: bool
     before_packages: list[WantedFile]
@@ -21,6 +26,20 @@ class Steps:
     after_packages: list[WantedFile]
     update_grub: bool
     restart_xenconsoled: bool
+    replaced: str = ""
+    hold: tuple[str, ...] = ()
+    release: tuple[str, ...] = ()
+    hold_new: bool = False
+    start_chrony: bool = False
+    chrony_files: tuple[WantedFile, ...] = ()
+    firewall_files: tuple[WantedFile, ...] = ()
+    firewall_why: str = ""
+    remove_firewall: bool = False
+    guest_logs: bool = True
+
+    def files(self) -> list[WantedFile]:
+        """All files that are written."""
+        return [*self.before_packages, *self.after_packages, *self.chrony_files, *self.firewall_files]
 
     def actions(self) -> list[Action]:
         """The steps as the actions that a person is shown."""
@@ -28,12 +47,29 @@ class Steps:
         if self.finish_packages:
             listed.append(Action("finish", "packages", "an interrupted installation"))
         listed += [Action("write", f"file {file.path}") for file in self.before_packages]
-        listed += [Action("install", f"package {name}") for name in self.packages]
+        listed += [
+            Action("install", f"package {name}", f"apt removes {self.replaced} for it" if name == "chrony" and self.replaced else "")
+            for name in self.packages
+        ]
         listed += [Action("write", f"file {file.path}") for file in self.after_packages]
         if self.update_grub:
             listed.append(Action("update", "boot menu", "so that the host starts Xen with these settings"))
         if self.restart_xenconsoled:
-            listed.append(Action("restart", "xenconsoled", "so that guests' consoles are logged; guests keep running"))
+            why = "so that guests' consoles are logged" if self.guest_logs else "so that guests' consoles are not logged"
+            listed.append(Action("restart", "xenconsoled", f"{why}; guests keep running"))
+        if self.hold or self.hold_new:
+            names = [*self.hold, *(["those of Xen that come now"] if self.hold_new else [])]
+            listed.append(Action("hold", "packages", ", ".join(names)))
+        if self.release:
+            listed.append(Action("release", "packages", ", ".join(self.release)))
+        if self.start_chrony:
+            listed.append(Action("start", "service chrony", "now and with the host"))
+        if self.chrony_files:
+            listed.append(Action("load", f"file {render.CHRONY_SOURCES}", "into the running chronyd"))
+        if self.firewall_files:
+            listed.append(Action("load", "packet filter of dom0", self.firewall_why))
+        if self.remove_firewall:
+            listed.append(Action("remove", "packet filter of dom0", "it is not asked for"))
         return listed
 
 
@@ -69,6 +105,9 @@ def steps(settings: render.Settings, host: state.HostState, texts: Mapping[str, 
     after = differing(render.configuration(settings), texts)
     # The packages' own scripts update the boot menu with the drop-in that is already there; doing it twice costs a minute.
     hypervisor_comes = "xen-system-amd64" in host.missing_packages
+    chrony = render.chrony_sources(settings, texts.get(render.CHRONY_SOURCES) is not None)
+    filter_files, filter_why = _firewall(settings.firewall, host, texts)
+    filter_there = host.firewall_linked or any(texts.get(path) is not None for path in (firewall.RULES, firewall.UNIT_FILE))
     return Steps(
         finish_packages=host.unfinished_packages,
         before_packages=drop_in,
@@ -77,8 +116,43 @@ def steps(settings: render.Settings, host: state.HostState, texts: Mapping[str, 
         # Judged by the menu itself too: a run that was cut off between the drop-in and the menu is finished by the next. Words that
         # are gone from the drop-in show in its age alone.
         update_grub=not hypervisor_comes and (bool(drop_in) or host.menu_is_old or not menu_is_right(host.grub_cfg, settings)),
-        restart_xenconsoled=host.xen_running and not set(render.XENCONSOLED_WORDS) <= set(host.xenconsoled_words),
+        restart_xenconsoled=host.xen_running and not _logs_as_asked(settings, host),
+        replaced="systemd-timesyncd" if "chrony" in host.missing_packages and host.timesyncd else "",
+        hold=tuple(name for name, held in host.xen_packages if settings.hold and not held),
+        release=tuple(name for name, held in host.xen_packages if settings.hold is False and held),
+        hold_new=bool(settings.hold) and any(is_of_xen(name) for name in host.missing_packages),
+        start_chrony=settings.time == "chrony" and not host.chrony_runs,
+        chrony_files=tuple(chrony) if differing(chrony, texts) else (),
+        firewall_files=tuple(filter_files),
+        firewall_why=filter_why,
+        remove_firewall=not settings.firewall.enabled and filter_there,
+        guest_logs=settings.guest_logs,
     )
+
+
+def is_of_xen(package: str) -> bool:
+    """Whether a package is one of those that are held: Xen's hypervisor, tools and libraries."""
+    return package.startswith(state.XEN_PACKAGES)
+
+
+def _logs_as_asked(settings: render.Settings, host: state.HostState) -> bool:
+    if settings.guest_logs:
+        return set(render.XENCONSOLED_WORDS) <= set(host.xenconsoled_words)
+    return not any(word in ("--log=guest", "--log=all") for word in host.xenconsoled_words)
+
+
+def _firewall(wanted: firewall.Firewall, host: state.HostState, texts: Mapping[str, str | None]) -> tuple[list[WantedFile], str]:
+    """The files of the packet filter when it is to be loaded, and why; none when the live one is as asked for."""
+    files = firewall.files(wanted)
+    if not files:
+        return [], ""
+    if host.firewall_marks is None:
+        return files, "there is none yet"
+    if host.firewall_marks != firewall.rule_marks(wanted):
+        return files, "the live rules are not those that are asked for"
+    if differing(files, texts):
+        return files, "its files are not those that are asked for"
+    return (files, "it is not loaded when the host starts") if not host.firewall_linked else ([], "")
 
 
 def reboot_reasons(settings: render.Settings, host: state.HostState, drop_in: str | None) -> list[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall as packet_filter
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0_spec import MEMORY_MIB, VCPUS, in_range, range_allowed
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
 
@@ -17,6 +18,9 @@ XEN_DEFAULTS = "/etc/default/xen"
 LOGROTATE = "/etc/logrotate.d/xenfold-guests"
 CONSOLE_LOGS = "/var/log/xen/console"
 XENCONSOLED_WORDS = ("--log=guest", "--timestamp=guest", f"--log-dir={CONSOLE_LOGS}")
+CHRONY_SOURCES = "/etc/chrony/sources.d/xenfold.sources"
+CHRONY_LOADED = "/var/lib/xenfold/dom0/chrony.sources"
+"""A copy of the sources that chronyd was told to read last; a run that was cut off before that is known by it."""
 
 _HEADER = "# Managed by Ansible: xenfold.consolidation, role dom0. Changes made here are overwritten.\n"
 
@@ -24,6 +28,7 @@ WAIT_SECONDS = (1, 86400)
 """xendomains takes 0 for no end at all: a guest that hangs would keep its host from shutting down."""
 
 # Words that a shell reads from the drop-in inside double quotes.
+_NTP_SERVER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?")
 _SAFE_WORD = re.compile(r"[A-Za-z0-9_.,:;=+@%/^~\[\]{}()*?!<>|&#-]+")
 OWN_KEYS = ("dom0_mem", "dom0_max_vcpus", "dom0_vcpus_pin")
 
@@ -34,7 +39,9 @@ class Settings:
 
     memory_mib, vcpus: fixed size of dom0; vcpus_pin: pin dom0's vCPUs to the same-numbered CPUs;
     xen_options, linux_options: further words for the command lines of Xen and of the dom0 kernel;
-    xl_options: settings of xl.conf (text, number or boolean).
+    xl_options: settings of xl.conf (text, number or boolean);
+    guest_logs: whether guests' consoles are logged; time: `none` (left alone) or `chrony`; ntp_servers: names or addresses, for chrony;
+    hold: whether Xen's packages are held, None leaves that alone; firewall: the packet filter of dom0.
     """
 
     memory_mib: int
@@ -44,6 +51,16 @@ class Settings:
     linux_options: tuple[str, ...] = ()
     xl_options: dict[str, str | int | bool] = field(default_factory=dict)
     shutdown_wait_seconds: int = 300
+    guest_logs: bool = True
+    time: str = "none"
+    ntp_servers: tuple[str, ...] = ()
+    hold: bool | None = None
+    firewall: packet_filter.Firewall = field(default_factory=packet_filter.Firewall)
+
+    def packages(self, names: Iterable[str]) -> list[str]:
+        """The packages that are wanted: those named, and those that the settings need."""
+        needed = (["chrony"] if self.time == "chrony" else []) + (["nftables"] if self.firewall.enabled else [])
+        return list(dict.fromkeys([*names, *needed]))
 
 
 def _wrong(key: str, value: object, allowed: str) -> str:
@@ -70,7 +87,11 @@ def check(settings: Settings) -> list[str]:
         elif not isinstance(value, str | int) or (isinstance(value, str) and not re.fullmatch(r'[^"\\\x00-\x1f\x7f]*', value)):
             errors.append(_wrong(f"xl_options.{name}", value, "a text without quotes, backslashes and line breaks, a whole number,"
                                                               " true or false"))
-    return errors
+    errors += [
+        _wrong("ntp_servers", server, "names and addresses of letters, digits and .:- signs")
+        for server in settings.ntp_servers if not isinstance(server, str) or not _NTP_SERVER.fullmatch(server)
+    ]
+    return errors + packet_filter.check(settings.firewall)
 
 
 def xen_words(settings: Settings) -> list[str]:
@@ -164,8 +185,8 @@ def configuration(settings: Settings) -> list[WantedFile]:
         )),
         WantedFile(XEN_DEFAULTS, (
             _HEADER
-            + "# The consoles of guests are logged to /var/log/xen/console.\n"
-            + f'XENCONSOLED_ARGS="{" ".join(XENCONSOLED_WORDS)}"\n'
+            + (f"# The consoles of guests are logged to {CONSOLE_LOGS}.\n" if settings.guest_logs else "")
+            + f'XENCONSOLED_ARGS="{" ".join(XENCONSOLED_WORDS) if settings.guest_logs else ""}"\n'
         )),
         WantedFile(LOGROTATE, (
             _HEADER
@@ -173,3 +194,20 @@ def configuration(settings: Settings) -> list[WantedFile]:
             + "    weekly\n    rotate 8\n    maxsize 16M\n    compress\n    missingok\n    notifempty\n    copytruncate\n}\n"
         )),
     ]
+
+
+def chrony_sources(settings: Settings, there: bool) -> list[WantedFile]:
+    """The sources for chrony, and the copy that is kept once it has read them. there: whether such a file is there already.
+
+    They stand beside those of chrony.conf, which is left alone: preferred, so that they win while they answer (chrony.conf(5)).
+    """
+    if settings.time != "chrony" or not (settings.ntp_servers or there):
+        return []
+    content = _HEADER + "".join(f"server {server} iburst prefer\n" for server in dict.fromkeys(settings.ntp_servers))
+    return [WantedFile(CHRONY_SOURCES, content), WantedFile(CHRONY_LOADED, content)]
+
+
+def owned_paths(settings: Settings) -> list[str]:
+    """All files whose present content the steps are judged by."""
+    return [GRUB_DROP_IN, *(file.path for file in configuration(settings)), CHRONY_SOURCES, CHRONY_LOADED,
+            packet_filter.RULES, packet_filter.UNIT_FILE]

@@ -3,16 +3,25 @@
 """What a host says of its Xen: read from files and two commands, parsed by pure functions."""
 from __future__ import annotations
 
+import itertools
+import os
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages as debian
-from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall, render
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 GRUB_CFG = "/boot/grub/grub.cfg"
+GRUB_ENVIRONMENT = "/boot/grub/grubenv"
+BOOT_MIB = {"Xen": 32, "a kernel": 128}
+"""Room that new files in /boot take: Xen with its EFI image and two menus; a kernel with an initramfs of all modules, made twice."""
+XEN_PACKAGES = ("xen-", "libxen")
+"""How the packages of Xen's hypervisor, tools and libraries begin; those of one version depend on each other."""
+_TIME_DAEMONS = ("ntp", "ntpsec", "openntpd")
 _SECURE_BOOT = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 
@@ -25,7 +34,12 @@ class HostState:
     dom0_memory_mib, dom0_vcpus: as `xl list` shows them; guests: names of the domains that run beside dom0;
     grub_cfg: text of the boot menu or ""; menu_is_old: the menu was made before the drop-in was written;
     capable_kernels: installed kernels that can be dom0; submenus_disabled, secure_boot: traps, see `obstacles`;
-    xenconsoled_words: arguments of the running console daemon.
+    xenconsoled_words: arguments of the running console daemon; xen_packages: Xen's installed packages, each with whether it is held;
+    time_daemons: other installed ones, besides systemd-timesyncd; timesyncd: whether that is installed;
+    chrony_runs: it runs now and after a restart; firewall_marks: comments of the live rules, None without the table;
+    firewall_linked: the unit is started with the host; client: where this run comes from;
+    boot_free_mib, memory_mib, cpus: what the machine has, None where it does not say; next_entry: what the next boot alone
+    starts, or ""; late_default: file and value of a GRUB_DEFAULT that is read after Debian's for Xen.
     """
 
     missing_packages: tuple[str, ...]
@@ -42,15 +56,32 @@ class HostState:
     submenus_disabled: bool
     secure_boot: bool
     xenconsoled_words: tuple[str, ...]
+    xen_packages: tuple[tuple[str, bool], ...] = ()
+    time_daemons: tuple[str, ...] = ()
+    timesyncd: bool = False
+    chrony_runs: bool = False
+    firewall_marks: tuple[str | None, ...] | None = None
+    firewall_linked: bool = False
+    client: firewall.Client | None = None
+    boot_free_mib: int | None = None
+    memory_mib: int | None = None
+    cpus: int | None = None
+    next_entry: str = ""
+    late_default: tuple[str, str] | None = None
+
+
+def info_value(info: str, name: str) -> str:
+    """The value of a key in the output of `xl info`, or ""."""
+    for line in info.splitlines():
+        key, separator, value = line.partition(":")
+        if separator and key.strip() == name:
+            return value.strip()
+    return ""
 
 
 def xen_command_line(info: str) -> tuple[str, ...]:
     """The words of `xen_commandline` in the output of `xl info`."""
-    for line in info.splitlines():
-        key, separator, value = line.partition(":")
-        if separator and key.strip() == "xen_commandline":
-            return tuple(value.split())
-    return ()
+    return tuple(info_value(info, "xen_commandline").split())
 
 
 def domains(listing: str) -> list[tuple[str, int, int]]:
@@ -91,20 +122,72 @@ def _older(menu: Path, drop_in: Path) -> bool:
     return menu.is_file() and drop_in.is_file() and menu.stat().st_mtime + 2 < drop_in.stat().st_mtime
 
 
-def boots_xen_by_default(grub_cfg: str) -> bool:
-    """Whether the menu's default is the entry of the hypervisor, and such an entry exists at the top level."""
-    chosen = re.search(r'^\s*set default="([^"$]+)"', grub_cfg, re.MULTILINE)
-    if not chosen or not chosen.group(1).endswith("with Xen hypervisor"):
-        return False
-    return re.search(rf"^(menuentry|submenu) '{re.escape(chosen.group(1))}'", grub_cfg, re.MULTILINE) is not None
+def xen_entries(grub_cfg: str) -> set[str]:
+    """Titles and ids of the entries of a boot menu that load Xen; those inside of submenus with `submenu>` before them.
 
-
-def obstacles(state: HostState, kernel_wanted: bool) -> list[str]:
-    """Why the host would not come back as a Xen host, in plain words.
-
-    kernel_wanted: the packages to install bring a kernel that can be dom0.
+    Judged by what an entry loads: its title is in the language of whoever ran update-grub last.
     """
-    found = []
+    found: set[str] = set()
+    submenu: list[str] = []
+    entry: list[str] = []
+    for line in grub_cfg.splitlines():
+        if re.match(r"\s*(menuentry|submenu)\s", line):
+            names = _names(line)
+            if line.lstrip().startswith("submenu"):
+                submenu, entry = names, []
+            else:
+                entry = [f"{outer}>{name}" for outer in submenu for name in names] if submenu and line[:1].isspace() else names
+        elif line.startswith("}"):
+            submenu, entry = [], []
+        elif hypervisor_lines(line):
+            found.update(entry)
+    return found
+
+
+def _names(line: str) -> list[str]:
+    """Title and id of a line that begins an entry or submenu."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return []
+    return [*words[1:2], *(word for before, word in itertools.pairwise(words) if before == "$menuentry_id_option")]
+
+
+def boots_xen_by_default(grub_cfg: str) -> bool:
+    """Whether the menu's default is, by its title, an entry at the top level that loads the hypervisor."""
+    chosen = re.search(r'^\s*set default="([^"$]+)"', grub_cfg, re.MULTILINE)
+    return chosen is not None and ">" not in chosen.group(1) and chosen.group(1) in xen_entries(grub_cfg)
+
+
+def next_entry(environment: str) -> str:
+    """What `grub-reboot` set for the next boot alone in the text of GRUB's environment block, or ""."""
+    found = re.search(r"^next_entry=(.+)$", environment, re.MULTILINE)
+    return found.group(1).strip() if found else ""
+
+
+def late_default(files: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    """Name and value of the last GRUB_DEFAULT among the drop-ins (name, text) that are read after Debian's xen.cfg, which sets it."""
+    found = None
+    for name, text in files:
+        values = re.findall(r"^\s*(?:export\s+)?GRUB_DEFAULT=[\"']?([^\"'\n]*)", text, re.MULTILINE)
+        if name > "xen.cfg" and values:
+            found = (name, values[-1].strip())
+    return found
+
+
+def obstacles(state: HostState, kernel_wanted: bool, settings: render.Settings | None = None) -> list[str]:
+    """Why the host would not come back as a Xen host, or not as asked, in plain words.
+
+    kernel_wanted: the packages to install bring a kernel that can be dom0; settings: None looks at the host alone.
+    """
+    found = _boot_obstacles(state)
+    new = [what for what, comes in (("Xen", "xen-system-amd64" in state.missing_packages), ("a kernel", kernel_wanted)) if comes]
+    room = sum(BOOT_MIB[what] for what in new)
+    if state.boot_free_mib is not None and state.boot_free_mib < room:
+        found.append(f"/boot has {state.boot_free_mib} MiB of room, {room} MiB are needed for {' and '.join(new)}. Remove old kernels"
+                     " (apt-get autoremove --purge) or enlarge it.")
+    if settings:
+        found += _setting_obstacles(state, settings)
     if state.submenus_disabled:
         found.append("GRUB_DISABLE_SUBMENU is set: GRUB then makes no entry of the name that Debian boots for Xen, and the host"
                      " would start without it. Remove the setting from /etc/default/grub.")
@@ -114,6 +197,61 @@ def obstacles(state: HostState, kernel_wanted: bool) -> list[str]:
         found.append("no installed kernel can be dom0 (CONFIG_XEN_DOM0=y is in none of /boot/config-*); Debian's cloud kernel"
                      " cannot. Install linux-image-amd64.")
     return found
+
+
+def _boot_obstacles(state: HostState) -> list[str]:
+    """What would make the next boot start something else than Xen although the menu is right."""
+    found = []
+    if state.late_default and (state.late_default[1] == "saved" or "xen" not in state.late_default[1].lower()):
+        name, value = state.late_default
+        found.append(f"GRUB_DEFAULT={value} in /etc/default/grub.d/{name} is read after Debian's xen.cfg and takes the place of Xen's"
+                     " entry: the host would start something else. Remove it there; in /etc/default/grub it does no harm.")
+    if state.next_entry and state.next_entry not in xen_entries(state.grub_cfg):
+        found.append(f"the next boot is set to '{state.next_entry}' (next_entry in {GRUB_ENVIRONMENT}, by grub-reboot), which does not"
+                     f" start Xen. Take it back: grub-editenv {GRUB_ENVIRONMENT} unset next_entry")
+    return found
+
+
+def _setting_obstacles(state: HostState, settings: render.Settings) -> list[str]:
+    found = []
+    for key, value, there, unit in (("memory_mib", settings.memory_mib, state.memory_mib, " MiB"),
+                                    ("vcpus", settings.vcpus, state.cpus, " CPUs")):
+        if there is not None and value > there:
+            found.append(f"{key}: value {value}, allowed at most {there}: this machine has {there}{unit}.")
+    if settings.time == "chrony" and state.time_daemons:
+        found.append(f"time: value chrony, allowed none while {', '.join(state.time_daemons)} keeps the time here: apt would remove it for"
+                     " chrony. Remove it yourself, or leave the time to it.")
+    return found + firewall.obstacles(settings.firewall, state.client)
+
+
+def _packages_of_xen(listing: str) -> tuple[tuple[str, bool], ...]:
+    """Xen's installed packages in the output of dpkg-query (see packages.installed), each with whether it is held."""
+    rows = [line.split() for line in listing.splitlines()]
+    return tuple(sorted(
+        (row[0], row[1].startswith("h")) for row in rows
+        if len(row) >= 2 and row[1].startswith(("ii", "hi")) and row[0].startswith(XEN_PACKAGES)
+    ))
+
+
+def _memory_mib(meminfo: Path) -> int | None:
+    found = re.search(r"^MemTotal:\s*(\d+) kB", meminfo.read_text(errors="replace"), re.MULTILINE) if meminfo.is_file() else None
+    return int(found[1]) // 1024 if found else None
+
+
+def _cpus(present: Path) -> int | None:
+    """The number of CPUs in a list of the kernel such as 0-3,8."""
+    if not present.is_file():
+        return None
+    spans = [span.partition("-") for span in present.read_text().strip().split(",")]
+    return sum(int(last or first) - int(first) + 1 for first, _, last in spans)
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.is_file() else ""
 
 
 def _grub_settings(paths: Iterable[Path]) -> str:
@@ -128,16 +266,20 @@ def _process_words(pid_file: Path) -> tuple[str, ...]:
         return ()
 
 
-def read(runner: Runner, packages: Iterable[str], root: Path = Path("/")) -> HostState:
-    """Ask the host. root: where its file system is mounted (for tests)."""
-    missing = tuple(debian.missing(runner, packages))
+def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settings: render.Settings | None = None) -> HostState:
+    """Ask the host. root: where its file system is mounted (for tests); settings: what they do not ask for is not looked at."""
+    listing = runner.read(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]).out
+    present = debian.installed(listing)
+    missing = tuple(name for name in packages if name not in present)
     unfinished = bool(runner.read(["dpkg", "--audit"]).out.strip())
     capabilities = root / "proc/xen/capabilities"
     running = capabilities.is_file() and "control_d" in capabilities.read_text()
+    info = ""
     words: tuple[str, ...] = ()
     rows: list[tuple[str, int, int]] = []
     if running:
-        words = xen_command_line(runner.read(["xl", "info"]).out)
+        info = runner.read(["xl", "info"]).out
+        words = xen_command_line(info)
         rows = domains(runner.read(["xl", "list"]).out)
     dom0 = next((row for row in rows if row[0] == "Domain-0"), None)
     grub, cmdline = root / GRUB_CFG.lstrip("/"), root / "proc/cmdline"
@@ -145,8 +287,11 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/")) -> Hos
         path.name.removeprefix("config-") for path in (root / "boot").glob("config-*")
         if "CONFIG_XEN_DOM0=y" in path.read_text(errors="replace")
     ))
-    settings = _grub_settings([root / "etc/default/grub", *sorted((root / "etc/default/grub.d").glob("*.cfg"))])
-    disabled = re.findall(r"^\s*GRUB_DISABLE_SUBMENU=[\"']?(\w+)", settings, re.MULTILINE)
+    with_chrony = settings is not None and settings.time == "chrony"
+    with_firewall = settings is not None and settings.firewall.enabled
+    drop_ins = sorted((root / "etc/default/grub.d").glob("*.cfg"))
+    disabled = re.findall(
+        r"^\s*GRUB_DISABLE_SUBMENU=[\"']?(\w+)", _grub_settings([root / "etc/default/grub", *drop_ins]), re.MULTILINE)
     variable = root / "sys/firmware/efi/efivars" / _SECURE_BOOT
     return HostState(
         missing_packages=missing,
@@ -157,10 +302,41 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/")) -> Hos
         dom0_memory_mib=dom0[1] if dom0 else None,
         dom0_vcpus=dom0[2] if dom0 else None,
         guests=tuple(sorted(row[0] for row in rows if row[0] != "Domain-0")),
-        grub_cfg=grub.read_text(errors="replace") if grub.is_file() else "",
+        grub_cfg=_text(grub),
         menu_is_old=_older(grub, root / render.GRUB_DROP_IN.lstrip("/")),
         capable_kernels=kernels,
         submenus_disabled=bool(disabled) and disabled[-1] in ("y", "true"),
         secure_boot=variable.is_file() and variable.read_bytes()[-1:] == b"\x01",
         xenconsoled_words=_process_words(root / "run/xenconsoled.pid"),
+        xen_packages=_packages_of_xen(listing),
+        time_daemons=tuple(name for name in _TIME_DAEMONS if name in present),
+        timesyncd="systemd-timesyncd" in present,
+        chrony_runs=with_chrony and "chrony" in present and _runs(runner, "chrony.service"),
+        firewall_marks=_firewall_marks(runner) if with_firewall and "nftables" in present else None,
+        firewall_linked=os.path.lexists(root / firewall.UNIT_LINK.lstrip("/")),
+        client=firewall.find_client(root / "proc", os.getpid()) if with_firewall else None,
+        boot_free_mib=_free_mib(root / "boot"),
+        # dom0 sees its own memory and CPUs alone.
+        memory_mib=_whole(info_value(info, "total_memory")) if running else _memory_mib(root / "proc/meminfo"),
+        cpus=_whole(info_value(info, "nr_cpus")) if running else _cpus(root / "sys/devices/system/cpu/present"),
+        next_entry=next_entry(_text(root / GRUB_ENVIRONMENT.lstrip("/"))),
+        late_default=late_default((path.name, _text(path)) for path in drop_ins),
     )
+
+
+def _free_mib(folder: Path) -> int | None:
+    if not folder.is_dir():
+        return None
+    size = os.statvfs(folder)
+    return size.f_bavail * size.f_frsize // 2**20
+
+
+def _runs(runner: Runner, unit: str) -> bool:
+    """Whether a unit runs now and is started with the host."""
+    answer = runner.read(["systemctl", "show", "--property=ActiveState", "--property=UnitFileState", unit]).out.split()
+    return {"ActiveState=active", "UnitFileState=enabled"} <= set(answer)
+
+
+def _firewall_marks(runner: Runner) -> tuple[str | None, ...] | None:
+    answer = runner.read(["nft", "-j", "list", "table", "inet", firewall.TABLE], ok=())
+    return firewall.live_marks(answer.out) if answer.rc == 0 else None

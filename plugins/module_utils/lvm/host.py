@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import ModuleLike, Runner
@@ -24,6 +25,17 @@ def read(runner: Runner) -> lvm.Present:
         {os.path.realpath(row["pv_name"]): row["vg_name"] for row in physical},
         {f"{row['vg_name']}/{row['lv_name']}": int(row["lv_size"]) for row in volumes},
     )
+
+
+def stripes(devices: Iterable[str]) -> dict[str, int]:
+    """Kernel device -> bytes of a full stripe (chunk x data disks), as md and RAID cards tell it; 0 where there is none."""
+    found = {}
+    for device in devices:
+        try:
+            found[device] = int((Path("/sys/class/block") / os.path.basename(device) / "queue/optimal_io_size").read_text())
+        except (OSError, ValueError):
+            found[device] = 0
+    return found
 
 
 def verify_filter(module: ModuleLike, runner: Runner, patterns: Sequence[str]) -> None:

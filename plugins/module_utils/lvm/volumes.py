@@ -18,6 +18,7 @@ MAIN_FILE = "/etc/lvm/lvm.conf"
 FILTER_FILE = "/etc/lvm/lvmlocal.conf"
 OWNER = "filter of xenfold.consolidation, role storage"
 _EXTENT_BYTES = 4 * 2**20
+_START_BYTES = 2**20
 _GLOBAL_FILTER = re.compile(r'\bglobal_filter\s*=\s*(\[(?:\s*"(?:[^"\\]|\\.)*"\s*,?)*\s*\]|"(?:[^"\\]|\\.)*")')
 
 
@@ -59,12 +60,13 @@ def extents(size_gib: float, extent_bytes: int) -> int:
 
 def plan(
     groups: Sequence[Mapping[str, Any]], volumes: Sequence[Mapping[str, Any]], present: Present,
-    devices: Mapping[str, str | None], disks: Mapping[str, Disk],
+    devices: Mapping[str, str | None], disks: Mapping[str, Disk], stripes: Mapping[str, int] | None = None,
 ) -> Plan:
     """Plan all groups and volumes of a host.
 
     devices: wanted device -> kernel device, None while it does not exist (its array is made in the same run);
-    disks: kernel device -> what was found there, for devices that are in no volume group yet.
+    disks: kernel device -> what was found there, for devices that are in no volume group yet; stripes: kernel device -> bytes of a
+    full stripe, 0 where there is none.
     """
     result = Plan()
     for real in sorted({real for real in devices.values() if real}):
@@ -82,14 +84,16 @@ def plan(
                 result.errors.append(f"volume group '{name}': {error}")
         if not new:
             continue
-        sizes = [_room(disks.get(devices.get(device) or ""), present.groups.get(name, (0, _EXTENT_BYTES))[1]) for device in new]
+        start = _alignment([(stripes or {}).get(devices.get(device) or "", 0) for device in new])
+        sizes = [_room(disks.get(devices.get(device) or ""), present.groups.get(name, (0, _EXTENT_BYTES))[1], start) for device in new]
+        aligned = [] if start == _START_BYTES else ["--dataalignment", f"{start // 1024}k"]
         have = free.get(name, 0)
         free[name] = None if have is None or None in sizes else have + sum(size or 0 for size in sizes)
         if name in present.groups:
-            result.add(Action("extend", f"volume group {name}", "by " + ", ".join(new)), ["vgextend", "--yes", name, *new])
+            result.add(Action("extend", f"volume group {name}", "by " + ", ".join(new)), ["vgextend", "--yes", *aligned, name, *new])
         else:
             # The extents are told, as lvm.conf may set others, and the volumes' sizes are counted in them.
-            command = ["vgcreate", "--yes", "--physicalextentsize", f"{_EXTENT_BYTES}b", name, *new]
+            command = ["vgcreate", "--yes", "--physicalextentsize", f"{_EXTENT_BYTES}b", *aligned, name, *new]
             result.add(Action("create", f"volume group {name}", "on " + ", ".join(new)), command)
     for volume in volumes:
         _plan_volume(volume, present, free, result)
@@ -110,9 +114,14 @@ def _device_error(device: str, real: str | None, present: Present, disks: Mappin
     return None
 
 
-def _room(disk: Disk | None, extent_bytes: int) -> int | None:
-    """The most bytes that a device can bring: LVM keeps 1 MiB or more for itself."""
-    return (disk.size_bytes - 2**20) // extent_bytes * extent_bytes if disk else None
+def _alignment(stripes: Sequence[int]) -> int:
+    """Where the data of new physical volumes begins: at whole MiB, as LVM does by itself, and at whole stripes."""
+    return math.lcm(_START_BYTES, *(stripe for stripe in stripes if stripe > 0 and stripe % 1024 == 0))
+
+
+def _room(disk: Disk | None, extent_bytes: int, start_bytes: int) -> int | None:
+    """The most bytes that a device can bring: LVM keeps what lies before its data, or more, for itself."""
+    return (disk.size_bytes - start_bytes) // extent_bytes * extent_bytes if disk else None
 
 
 def _plan_volume(

@@ -12,9 +12,12 @@ from typing import Any
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import find_block, with_block
-from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS
+from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, policy_of
 
 CONFIGURATION = "/etc/mdadm/mdadm.conf"
+# After 63-md-raid-arrays.rules, which asks mdadm for the UUID. mdadm.conf's own SYSFS lines would be fewer files, but mdadm compares
+# their uuid in the wrong byte order up to 4.5, and applies them in --assemble only, while at boot udev puts arrays together.
+RULES = "/etc/udev/rules.d/65-xenfold-md.rules"
 OWNER = "arrays of xenfold.consolidation, role storage"
 _SPACE = uuid.UUID("b3a1a7a2-6f0e-5c57-9d6f-2c9a4c1f7d55")
 # A disk sold as 2 TB has 1863 GiB; less than this share of what the inventory says is another disk.
@@ -36,22 +39,60 @@ class Running:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A disk that the kernel counts to an array. path: as it was named when it joined; slot: its place, None for a spare;
+    states: the kernel's words (`in_sync`, `faulty`, `spare`, `want_replacement`, `replacement`); attached: whether the disk is there."""
+
+    path: str
+    slot: int | None
+    states: frozenset[str]
+    attached: bool = True
+
+
+@dataclass(frozen=True)
+class Live:
+    """An array as the kernel runs it (sysfs, Documentation/admin-guide/md.rst). missing: members that it lacks; policy: its
+    `consistency_policy`, empty when the kernel does not tell; speeds: `sync_speed_min` and `sync_speed_max` as they read;
+    sync: what sync_of() says; least_bytes: what a disk must have at least to become a member, 0 when the kernel does not tell."""
+
+    kernel: str
+    level: str = ""
+    state: str = ""
+    missing: int = 0
+    policy: str = ""
+    speeds: Mapping[str, str] = field(default_factory=dict)
+    sync: Mapping[str, Any] | None = None
+    least_bytes: int = 0
+    members: tuple[Member, ...] = ()
+
+    def there(self) -> list[str]:
+        """Kernel devices of the disks that are there, in the order of their slots, spares last."""
+        ranked = sorted(self.members, key=lambda member: (member.slot is None, member.slot or 0, member.path))
+        return [member.path for member in ranked if member.attached]
+
+
+@dataclass(frozen=True)
 class Step:
-    """One array's change: the action that a person is shown, the disks to wipe first (by consent), and the commands."""
+    """One array's change: the action that a person is shown, the disks to wipe first (by consent), and the commands.
+
+    attributes: (file, text) to write below the array's `md` folder in sysfs, after the commands.
+    """
 
     action: Action
     device: str
     commands: tuple[tuple[str, ...], ...]
     wipe: tuple[Disk, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
 class Plan:
     """errors: why nothing may be done at all; steps: in order; uuids: of every wanted array; lacking: name -> what a person should
-    know of an array that runs without some of its members, and is left alone."""
+    know of an array that runs without some of its members, and is left alone; notes: what waits or was not done, for people."""
 
     errors: list[str] = field(default_factory=list)
     lacking: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     uuids: dict[str, str] = field(default_factory=dict)
 
@@ -68,44 +109,59 @@ def known_arrays(scan: str) -> dict[str, Running]:
 
 def plan(
     host: str, homehost: str, arrays: Sequence[Mapping[str, Any]], disks: Mapping[str, Disk | None],
-    known: Mapping[str, Running], consents: frozenset[str],
+    known: Mapping[str, Running], consents: frozenset[str], live: Mapping[str, Live] | None = None,
 ) -> Plan:
     """Plan all arrays of a host before the first change.
 
     host: name in the inventory; homehost: name that the machine has itself; disks: member id -> what was found there
-    (None: no such disk); known: UUID -> array of the kernel; consents: serials of disks whose data may be lost.
+    (None: no such disk); known: UUID -> array of the kernel; consents: serials of disks whose data may be lost;
+    live: UUID -> what the kernel tells of an array that runs.
     """
     result = Plan()
     for array in arrays:
         wanted = array.get("uuid") or array_uuid(host, array["name"])
         result.uuids[array["name"]] = wanted
         running = known.get(wanted)
-        gone = _gone(array, wanted, disks) if running and running.active else []
+        now = (live or {}).get(wanted) if running and running.active else None
+        gone = _gone(array, wanted, disks, now) if running and running.active else []
         errors, members = _members({**array, "members": [member for member in array["members"] if member not in gone]}, disks)
         if gone and not members and not errors:
             errors = [f"it runs as {known[wanted].device} on other disks than the inventory names"]
         elif gone:
             # Nothing is made or assembled of an array that works, so what it lacks is told and keeps nobody from the rest.
-            result.lacking[array["name"]] = _lacks(array, disks, gone)
+            result.lacking[array["name"]] = _lacks(host, array, disks, gone)
+        spares: list[Disk] = []
+        if not gone:
+            wrong, spares = _spares(array, wanted, disks, running, result.notes)
+            errors += wrong
         if not errors:
-            outcome = _decide(array, wanted, members, known, consents, homehost)
+            outcome = _decide(array, wanted, members, spares, known, consents, homehost)
             if isinstance(outcome, Step):
                 result.steps.append(outcome)
             else:
-                errors = outcome
+                errors = list(outcome)
+        if not errors and not any(step.action.verb == "create" and step.device == f"/dev/md/{array['name']}" for step in result.steps):
+            errors += _add_spares(array, wanted, spares, now, consents, result)
+            if now:
+                _set_options(array, now, result)
         result.errors += [f"array '{array['name']}': {error}" for error in errors]
     if len(set(result.uuids.values())) < len(result.uuids):
         result.errors.append("arrays: uuid: two arrays have the same; allowed is one of its own for each, or none to derive it")
     return result
 
 
-def _gone(array: Mapping[str, Any], wanted: str, disks: Mapping[str, Disk | None]) -> list[Mapping[str, Any]]:
-    """The members whose disk is not there or does not belong to the array."""
+def _gone(
+    array: Mapping[str, Any], wanted: str, disks: Mapping[str, Disk | None], now: Live | None,
+) -> list[Mapping[str, Any]]:
+    """The members whose disk is not there or does not belong to the array. A disk that was replaced keeps its superblock; an array
+    that is whole without it tells."""
     found = {member["id"]: disks.get(member["id"]) for member in array["members"]}
-    return [member for member in array["members"] if (disk := found[member["id"]]) is None or disk.md.get("MD_UUID") != wanted]
+    there = now.there() if now and not now.missing else []
+    return [member for member in array["members"]
+            if (disk := found[member["id"]]) is None or disk.md.get("MD_UUID") != wanted or (there and disk.path not in there)]
 
 
-def _lacks(array: Mapping[str, Any], disks: Mapping[str, Disk | None], gone: Sequence[Mapping[str, Any]]) -> str:
+def _lacks(host: str, array: Mapping[str, Any], disks: Mapping[str, Disk | None], gone: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for member in gone:
         disk = disks.get(member["id"])
@@ -115,8 +171,104 @@ def _lacks(array: Mapping[str, Any], disks: Mapping[str, Disk | None], gone: Seq
         lines.append(f"disk {member['id']} (serial {member['serial']}): {state}")
     device = f"/dev/md/{array['name']}"
     return (f"array '{array['name']}': {device} runs without {len(gone)} of the {len(array['members'])} disks that the inventory names."
-            f" {'. '.join(lines)}. Nothing is written to it. Replace the disk, add the new one by hand"
-            f" (mdadm --manage {device} --add DISK), and write its id and serial into storage_arrays")
+            f" {'. '.join(lines)}. Nothing is written to it. Replace the disk (docs/hosts.md): ansible-playbook playbooks/replace_disk.yml"
+            f" -e host={host} -e serial={gone[0]['serial']} -e new_serial=NEW; then write its id and serial into storage_arrays")
+
+
+def moved_on(array: Mapping[str, Any], strangers: Sequence[tuple[str, str]], lacking: str) -> str:
+    """What to say instead of `lacking` when the array is whole, on other disks than the inventory names.
+
+    strangers: (kernel device, serial) of the disks of the array that the inventory does not name.
+    """
+    device = f"/dev/md/{array['name']}"
+    if not strangers:
+        return lacking
+    named = ", ".join(f"{path} (serial {serial or 'none'})" for path, serial in strangers)
+    return (f"array '{array['name']}': {device} is whole, but on {named}, which the inventory does not name; what it names instead:"
+            f" {lacking.split('inventory names. ', 1)[-1].split('. Nothing is written', 1)[0]}. Nothing is written to it. Write the disk"
+            " that is there into storage_arrays, in the place of the other: its name under /dev/disk/by-id as id, and its serial")
+
+
+def _spares(
+    array: Mapping[str, Any], wanted: str, disks: Mapping[str, Disk | None], running: Running | None, notes: list[str],
+) -> tuple[list[str], list[Disk]]:
+    """Errors of the hot spares, and those that are there. An array that exists works without one that is not there."""
+    listed = array.get("spares") or []
+    owned = any(disk is not None and disk.md.get("MD_UUID") == wanted for disk in (disks.get(item["id"]) for item in array["members"]))
+    if running or owned:
+        for item in listed:
+            if disks.get(item["id"]) is None:
+                notes.append(f"array '{array['name']}': spare {item['id']} (serial {item['serial']}) is not there:"
+                             f" /dev/disk/by-id/{item['id']} does not exist. The array works without it")
+        listed = [item for item in listed if disks.get(item["id"]) is not None]
+    return _members({"members": listed}, disks)
+
+
+def _add_spares(
+    array: Mapping[str, Any], wanted: str, spares: Sequence[Disk], now: Live | None, consents: frozenset[str], result: Plan,
+) -> list[str]:
+    """Add the spares that the array does not have yet; returns errors."""
+    device, errors = f"/dev/md/{array['name']}", []
+    for disk in spares:
+        # Without the kernel's list, the superblock tells; with it, a superblock without a place there is data like any other.
+        if disk.md.get("MD_UUID") == wanted and (not now or not now.members or disk.path in now.there()):
+            continue
+        refused = may_be_written(disk, consents)
+        if refused:
+            errors.append(refused)
+            continue
+        detail = f"serial {disk.serial}" + (", wiped by consent" if disk.uses else "")
+        command = ("mdadm", "--manage", device, "--add", disk.path)
+        result.steps.append(Step(Action("add", f"spare of array {device}", detail), device, (command,), (disk,) if disk.uses else ()))
+    return errors
+
+
+def may_be_written(disk: Disk, consents: frozenset[str]) -> str | None:
+    """Why a disk may not be taken into an array; None when it is provably empty or has its own consent and no use."""
+    if not disk.uses:
+        return None
+    if disk.work:
+        return f"{disk.path} (serial {disk.serial}) is in use and is never wiped: {'; '.join(disk.uses)}"
+    if disk.serial not in consents:
+        return (f"{disk.path} (serial {disk.serial}) is not empty: {'; '.join(disk.uses)}. It is not touched. If its data may be"
+                f" lost, say so: storage_wipe: [{{serial: {disk.serial}, confirm: {disk.serial}}}]")
+    return None
+
+
+def speeds_of(array: Mapping[str, Any]) -> dict[str, str]:
+    """sysfs file -> text, for the limits of synchronisation that the array has of its own."""
+    keys = {"sync_speed_min": array.get("resync_min_kibps"), "sync_speed_max": array.get("resync_max_kibps")}
+    return {file: str(value) for file, value in keys.items() if value}
+
+
+def _set_options(array: Mapping[str, Any], now: Live, result: Plan) -> None:
+    """What can be changed of an array that runs: bitmap or PPL, limits of synchronisation."""
+    device, wanted = f"/dev/md/{array['name']}", policy_of(array)
+    words = {"bitmap": "an internal bitmap", "resync": "no bitmap", "ppl": "a partial parity log"}
+    if now.policy in words and wanted in words and now.policy != wanted:
+        if now.sync:
+            result.notes.append(f"array '{array['name']}': {device} gets {words[wanted]} in a later run, once its {now.sync['action']}"
+                                f" ({now.sync['percent']} %) is over: mdadm cannot do that meanwhile")
+        else:
+            commands = {"bitmap": [("--bitmap=none",)], "ppl": [("--consistency-policy=resync",)], "resync": []}[now.policy]
+            commands += {"bitmap": [("--bitmap=internal",)], "ppl": [("--consistency-policy=ppl",)], "resync": []}[wanted]
+            result.steps.append(Step(Action("set", f"array {device}", f"{words[wanted]} instead of {words[now.policy]}"), device,
+                                     tuple(("mdadm", "--grow", device, *command) for command in commands)))
+    other = {file: text for file, text in speeds_of(array).items() if file in now.speeds and now.speeds[file] != f"{text} (local)"}
+    if other:
+        detail = ", ".join(f"{file} {text} KiB/s instead of {now.speeds[file]}" for file, text in other.items())
+        result.steps.append(Step(Action("set", f"array {device}", detail), device, (), attributes=tuple(other.items())))
+
+
+def speed_rules(arrays: Sequence[Mapping[str, Any]], uuids: Mapping[str, str]) -> str:
+    """The udev rules that give the arrays their limits of synchronisation whenever they appear; MD_UUID comes from mdadm's own rules."""
+    lines = ["# Written by xenfold.consolidation, role storage: limits of synchronisation, which md forgets at each boot."]
+    for array in sorted(arrays, key=lambda item: str(item["name"])):
+        settings = "".join(f', ATTR{{md/{file}}}="{text}"' for file, text in speeds_of(array).items())
+        if settings:
+            match = f'ENV{{DEVTYPE}}=="disk", ENV{{MD_UUID}}=="{uuids[array["name"]]}"'
+            lines.append(f'ACTION=="add|change", SUBSYSTEM=="block", {match}{settings}')
+    return "\n".join(lines) + "\n"
 
 
 def lacks_unseen(name: str, missing: int, rebuild: Mapping[str, Any] | None, members: Sequence[Mapping[str, Any]]) -> str:
@@ -150,7 +302,8 @@ def _members(array: Mapping[str, Any], disks: Mapping[str, Disk | None]) -> tupl
 
 
 def _decide(
-    array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], known: Mapping[str, Running], consents: frozenset[str], homehost: str,
+    array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], spares: Sequence[Disk], known: Mapping[str, Running],
+    consents: frozenset[str], homehost: str,
 ) -> list[str] | Step:
     """The one step that the array needs, or errors; an empty list when nothing is to do."""
     device = f"/dev/md/{array['name']}"
@@ -159,18 +312,22 @@ def _decide(
         return [f"{device} is another array, with the UUID {others[0]}; stop that one, or give this one another name"]
     owned = [disk for disk in disks if disk.md.get("MD_UUID") == wanted]
     if len(owned) == len(disks):
-        return _existing(array, wanted, disks, known.get(wanted))
+        own = [disk for disk in spares if disk.md.get("MD_UUID") == wanted]
+        return _existing(array, wanted, disks, own, known.get(wanted))
     if owned:
         strange = [f"{disk.path} (serial {disk.serial}) holds {'; '.join(disk.uses) or 'nothing'}"
                    for disk in disks if disk not in owned]
         part = f"{len(owned)} of its {len(disks)} disks belong to it, but {', '.join(strange)}"
-        return [f"it is degraded or foreign, and is not touched: {part}. A new disk is added by: mdadm --manage {device} --add DISK"]
+        by = "playbooks/replace_disk.yml (docs/hosts.md)"
+        return [f"it is degraded or foreign, and is not touched: {part}. A disk of an array that runs is replaced by {by}"]
     if wanted in known:
         return [f"it waits as {known[wanted].device} for other disks than the inventory names"]
-    return _new(array, wanted, disks, consents, homehost)
+    return _new(array, wanted, disks, spares, consents, homehost)
 
 
-def _existing(array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], running: Running | None) -> list[str] | Step:
+def _existing(
+    array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], spares: Sequence[Disk], running: Running | None,
+) -> list[str] | Step:
     device = f"/dev/md/{array['name']}"
     # Read by blkid, on a host without mdadm, a superblock shows neither; mdadm is asked again once it is installed.
     level, count = (disks[0].md.get(key) for key in ("MD_LEVEL", "MD_DEVICES"))
@@ -180,7 +337,7 @@ def _existing(array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], runn
         return [f"it exists with {count} members; the inventory says {len(array['members'])}, and their number is not changed"]
     if not running or not running.active:
         why = "the kernel waits for disks that are there" if running else "it exists on its disks but does not run"
-        command = ("mdadm", "--assemble", device, f"--uuid={wanted}", *(disk.path for disk in disks))
+        command = ("mdadm", "--assemble", device, f"--uuid={wanted}", *(disk.path for disk in [*disks, *spares]))
         # An array that waits holds its disks; mdadm would skip them as busy.
         first = (("mdadm", "--stop", running.device),) if running else ()
         return Step(Action("assemble", f"array {device}", why), device, (*first, command))
@@ -192,17 +349,11 @@ def _existing(array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], runn
 
 
 def _new(
-    array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], consents: frozenset[str], homehost: str,
+    array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], spares: Sequence[Disk], consents: frozenset[str], homehost: str,
 ) -> list[str] | Step:
     device = f"/dev/md/{array['name']}"
-    full = [disk for disk in disks if disk.uses]
-    errors = []
-    for disk in full:
-        if disk.work:
-            errors.append(f"{disk.path} (serial {disk.serial}) is in use and is never wiped: {'; '.join(disk.uses)}")
-        elif disk.serial not in consents:
-            errors.append(f"{disk.path} (serial {disk.serial}) is not empty: {'; '.join(disk.uses)}. It is not touched. If its data may be"
-                          f" lost, say so: storage_wipe: [{{serial: {disk.serial}, confirm: {disk.serial}}}]")
+    full = [disk for disk in [*disks, *spares] if disk.uses]
+    errors = [refused for disk in full if (refused := may_be_written(disk, consents))]
     if errors:
         return errors
     level = array["level"]
@@ -213,27 +364,43 @@ def _new(
     if level == 10:
         create.append("--layout=n2")
     if LEVELS[level][1]:
-        create.append("--bitmap=internal")
+        create.append({"bitmap": "--bitmap=internal", "resync": "--bitmap=none", "ppl": "--consistency-policy=ppl"}[policy_of(array)])
+    if spares:
+        create.append(f"--spare-devices={len(spares)}")
     # --run answers mdadm's questions (a level 1 array cannot be booted from, and the like). It is given only here, after every
     # member has passed the empty test or has its own consent in this very run.
-    create += ["--run", *(disk.path for disk in disks)]
+    create += ["--run", *(disk.path for disk in [*disks, *spares])]
     detail = f"level {level} on " + ", ".join(disk.serial for disk in disks)
+    detail += ", spare " + ", ".join(disk.serial for disk in spares) if spares else ""
     detail += ", wiping " + ", ".join(disk.serial for disk in full) + " by consent" if full else ""
-    return Step(Action("create", f"array {device}", detail), device, (tuple(create),), tuple(full))
+    return Step(Action("create", f"array {device}", detail), device, (tuple(create),), tuple(full), tuple(speeds_of(array).items()))
 
 
-def configuration(text: str, uuids: Mapping[str, str]) -> str:
+def configuration(
+    text: str, uuids: Mapping[str, str], groups: Mapping[str, str] | None = None, mail_to: str | None = None,
+    event_program: str | None = None,
+) -> str:
     """mdadm.conf with the wanted arrays in a block of our own; everything else stays.
 
     By UUID, so that an array never comes up as md127. An entry elsewhere that names one of them is dropped: it would be a second.
-    An entry goes on in every line that starts with white space (mdadm.conf(5)). Raises BrokenBlock.
+    An entry goes on in every line that starts with white space (mdadm.conf(5)). groups: name -> spare group; mail_to, event_program:
+    who is told of events; what stands elsewhere of that is dropped, as mdadm takes the first. Raises BrokenBlock.
     """
     # Asked of the file as it is: its lines are those that a person sees.
     find_block(text, OWNER)
 
     def double(entry: str) -> bool:
+        word = entry.split(None, 1)[0].upper() if entry[:1].strip() else ""
+        told = [keyword for keyword, value in (("MAILADDR", mail_to), ("PROGRAM", event_program)) if value]
+        # mdadm knows its words from three letters on.
+        if len(word) >= 3 and any(keyword.startswith(word) for keyword in told):
+            return True
         return entry.upper().startswith("ARRAY") and any(value in entry.lower() for value in uuids.values())
 
     others = "\n".join(entry for entry in re.split(r"\n(?![ \t]+\S)", text) if not double(entry))
-    lines = [f"ARRAY /dev/md/{name} metadata=1.2 UUID={value}" for name, value in sorted(uuids.items())]
+    lines = [f"MAILADDR {mail_to}"] if mail_to else []
+    lines += [f"PROGRAM {event_program}"] if event_program else []
+    for name, value in sorted(uuids.items()):
+        group = (groups or {}).get(name)
+        lines.append(f"ARRAY /dev/md/{name} metadata=1.2" + (f" spare-group={group}" if group else "") + f" UUID={value}")
     return with_block(others, OWNER, lines)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look
-from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import Step
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import Live, Member, Running, Step
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
+from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import disks_of
 
 
 def find_disks(runner: Runner, arrays: Iterable[Mapping[str, Any]]) -> dict[str, look.Disk | None]:
-    """Member id -> its disk, None where there is no such disk."""
-    paths = {member["id"]: look.resolve(f"{look.BY_ID}/{member['id']}") for array in arrays for member in array["members"]}
+    """Id -> its disk, of all members and spares; None where there is no such disk."""
+    paths = {member["id"]: look.resolve(f"{look.BY_ID}/{member['id']}") for array in arrays for member in disks_of(array)}
     disks = look.look(runner, (path for path in paths.values() if path))
     return {name: disks[path] if path else None for name, path in paths.items()}
 
@@ -41,6 +42,43 @@ def sync_of(action: str, completed: str) -> dict[str, Any] | None:
     done, _, whole = completed.partition(" / ")
     percent = round(100 * int(done) / int(whole), 1) if done.isdigit() and whole.isdigit() and int(whole) else 0.0
     return {"action": action, "percent": percent}
+
+
+def read_live(device: str) -> Live | None:
+    """What the kernel tells of an array, given by any of its names; None when there is none."""
+    kernel = look.resolve(device)
+    if not kernel:
+        return None
+    name = os.path.basename(kernel)
+    folder = Path("/sys/block") / name / "md"
+
+    def value(file: str, of: Path = folder) -> str:
+        try:
+            return (of / file).read_text().strip()
+        except OSError:
+            return ""
+
+    members, offsets = [], [0]
+    for entry in sorted(folder.glob("dev-*")):
+        disk, slot = entry.name.removeprefix("dev-"), value("slot", entry)
+        # A new disk may get the name of one that was pulled; md holds the old one only.
+        holds = (Path("/sys/class/block") / disk / "holders" / name).exists()
+        states = frozenset(value("state", entry).split(",")) - {""}
+        members.append(Member(f"/dev/{disk.replace('!', '/')}", int(slot) if slot.isdigit() else None, states, holds))
+        offsets += [int(value("offset", entry))] if value("offset", entry).isdigit() else []
+    size = value("component_size")
+    return Live(
+        kernel, value("level"), value("array_state"), int(value("degraded") or 0), value("consistency_policy"),
+        {file: text for file in ("sync_speed_min", "sync_speed_max") if (text := value(file))},
+        sync_of(value("sync_action"), value("sync_completed")),
+        int(size) * 1024 + max(offsets) * 512 if size.isdigit() else 0, tuple(members),
+    )
+
+
+def read_all(known: Mapping[str, Running]) -> dict[str, Live]:
+    """UUID -> what the kernel tells, of the arrays that run."""
+    found = {uuid: read_live(running.device) for uuid, running in known.items() if running.active}
+    return {uuid: live for uuid, live in found.items() if live}
 
 
 def describe(arrays: Iterable[Mapping[str, Any]], uuids: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -88,6 +126,9 @@ def carry_out(runner: Runner, steps: Sequence[Step]) -> None:
         for command in step.commands:
             runner.change(command)
         runner.change(["udevadm", "settle"])
+        kernel = os.path.basename(look.resolve(step.device) or step.device)
+        for file, text in step.attributes:
+            (Path("/sys/block") / kernel / "md" / file).write_text(f"{text}\n")
         if step.action.verb == "create":
             # What the disks held further in would show at the edges of the new array, also when an earlier run wiped them.
             _clear(runner, step.device, look.EDGE)

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import ipaddress
 import os
 import shlex
 import subprocess
@@ -10,10 +11,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
-from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import plan, render, state
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import carry_out, firewall, plan, render, state
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Result
-from ansible_collections.xenfold.consolidation.plugins.modules import dom0
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -172,6 +172,12 @@ def test_what_waits_for_a_reboot_is_named(change, reason):
     (MENU.replace(" ro net.ifnames=0 console=hvc0", " ro quiet"), False),
     (MENU.replace("${xen_rm_opts}", "dom0_vcpus_pin"), False),
     (MENU.replace("${xen_rm_opts}", "loglvl=all"), True),
+    # Another language, as grub-mkconfig quotes it; what counts is what the entry loads.
+    (MENU.replace("'Debian GNU/Linux, with Xen hypervisor'", "'Debian GNU/Linux, avec l'\\''hyperviseur Xen'").replace(
+        '"Debian GNU/Linux, with Xen hypervisor"', '"Debian GNU/Linux, avec l\'hyperviseur Xen"'), True),
+    (MENU.replace('default="Debian GNU/Linux, with Xen hypervisor"', 'default="Debian GNU/Linux"'), False),
+    (MENU.replace('default="Debian GNU/Linux, with Xen hypervisor"', 'default="${saved_entry}"'), False),
+    (MENU.replace("\tmultiboot2 /boot/xen-4.17-amd64.gz", "\tlinux /boot/vmlinuz", 1), False),
 ])
 def test_the_menu_is_judged_by_what_it_boots(menu, right):
     assert plan.menu_is_right(menu, SETTINGS) is right
@@ -181,6 +187,11 @@ def test_the_menu_is_judged_by_what_it_boots(menu, right):
     ({"submenus_disabled": True}, False, "GRUB_DISABLE_SUBMENU"),
     ({"secure_boot": True}, False, "Secure Boot"),
     ({"capable_kernels": ()}, False, "CONFIG_XEN_DOM0"),
+    ({"missing_packages": ("xen-system-amd64",), "boot_free_mib": 31}, False, "/boot has 31 MiB of room, 32 MiB are needed for Xen."),
+    ({"missing_packages": ("xen-system-amd64",), "boot_free_mib": 159}, True, "160 MiB are needed for Xen and a kernel"),
+    ({"late_default": ("zz.cfg", "saved")}, False, "GRUB_DEFAULT=saved in /etc/default/grub.d/zz.cfg is read after Debian's xen.cfg"),
+    ({"late_default": ("zz.cfg", "0")}, False, "GRUB_DEFAULT=0 in /etc/default/grub.d/zz.cfg"),
+    ({"next_entry": "Debian GNU/Linux"}, False, "the next boot is set to 'Debian GNU/Linux' (next_entry in /boot/grub/grubenv"),
 ])
 def test_obstacles_are_named(change, kernel_comes, word):
     found = state.obstacles(replace(CONVERGED, **change), kernel_comes)
@@ -189,7 +200,124 @@ def test_obstacles_are_named(change, kernel_comes, word):
     assert state.obstacles(CONVERGED, kernel_comes) == []
 
 
+@pytest.mark.parametrize("change", [
+    {"boot_free_mib": 0}, {"missing_packages": ("xen-system-amd64",), "boot_free_mib": 32},
+    {"late_default": ("zz.cfg", "Debian GNU/Linux, with Xen hypervisor")}, {"next_entry": "Debian GNU/Linux, with Xen hypervisor"},
+    {"next_entry": "Advanced options for Debian GNU/Linux (with Xen hypervisor)>"
+                   "Debian GNU/Linux, with Xen 4.17-amd64 and Linux 6.1.0-1-amd64 (recovery mode)"},
+])
+def test_what_looks_like_an_obstacle_and_is_none(change):
+    assert state.obstacles(replace(CONVERGED, **change), False, SETTINGS) == []
+
+
+@pytest.mark.parametrize(("change", "host", "text"), [
+    ({"memory_mib": 4096}, {"memory_mib": 4095}, "memory_mib: value 4096, allowed at most 4095: this machine has 4095 MiB."),
+    ({"vcpus": 3}, {"cpus": 2}, "vcpus: value 3, allowed at most 2: this machine has 2 CPUs."),
+    ({"time": "chrony"}, {"time_daemons": ("ntpsec",)}, "time: value chrony, allowed none while ntpsec keeps the time here"),
+    ({"firewall": firewall.Firewall(True, ("10.0.0.0/8",))}, {}, "firewall.enabled: value True, allowed over SSH alone"),
+    ({"memory_mib": 4096, "vcpus": 2}, {"memory_mib": 4096, "cpus": 2}, ""),
+    ({"memory_mib": 4096, "vcpus": 2}, {}, ""),
+    ({"time": "chrony"}, {"timesyncd": True}, ""),
+    ({}, {"time_daemons": ("ntpsec",)}, ""),
+])
+def test_settings_that_the_machine_cannot_have_are_refused(change, host, text):
+    found = state.obstacles(replace(CONVERGED, **host), False, replace(SETTINGS, **change))
+    assert len(found) == bool(text)
+    assert not text or text in found[0]
+
+
+XEN = (("libxenmisc4.17", False), ("xen-hypervisor-4.17-amd64", False), ("xen-utils-4.17", True))
+
+
+@pytest.mark.parametrize(("hold", "missing", "lines"), [
+    (None, (), []),
+    (None, ("xen-system-amd64",), ["install package xen-system-amd64"]),
+    (True, (), ["hold packages: libxenmisc4.17, xen-hypervisor-4.17-amd64"]),
+    (True, ("xen-system-amd64",), ["install package xen-system-amd64",
+                                   "hold packages: libxenmisc4.17, xen-hypervisor-4.17-amd64, those of Xen that come now"]),
+    (False, (), ["release packages: xen-utils-4.17"]),
+])
+def test_holds(hold, missing, lines):
+    host = replace(CONVERGED, xen_packages=XEN, missing_packages=missing)
+    assert [action.line() for action in plan.steps(replace(SETTINGS, hold=hold), host, TEXTS).actions()] == lines
+
+
+WITH_CHRONY = replace(SETTINGS, time="chrony", ntp_servers=("ntp1.example.org", "2001:db8::1"))
+SOURCES = {file.path: file.content for file in render.chrony_sources(WITH_CHRONY, False)}
+LOAD = f"load file {render.CHRONY_SOURCES}: into the running chronyd"
+START = "start service chrony: now and with the host"
+
+
+@pytest.mark.parametrize(("settings", "host", "texts", "lines"), [
+    (WITH_CHRONY, {"missing_packages": ("chrony",), "timesyncd": True}, {},
+     ["install package chrony: apt removes systemd-timesyncd for it", START, LOAD]),
+    (WITH_CHRONY, {"chrony_runs": True}, SOURCES, []),
+    (WITH_CHRONY, {}, SOURCES, [START]),
+    # Cut off between the sources and the copy of what was loaded.
+    (WITH_CHRONY, {"chrony_runs": True}, {render.CHRONY_SOURCES: SOURCES[render.CHRONY_SOURCES]}, [LOAD]),
+    # Without servers the distribution's file is all there is; what was ours is emptied.
+    (replace(SETTINGS, time="chrony"), {"chrony_runs": True}, {}, []),
+    (replace(SETTINGS, time="chrony"), {"chrony_runs": True}, SOURCES, [LOAD]),
+    (replace(WITH_CHRONY, time="none"), {"timesyncd": True}, SOURCES, []),
+])
+def test_chrony(settings, host, texts, lines):
+    assert [action.line() for action in plan.steps(settings, replace(CONVERGED, **host), TEXTS | texts).actions()] == lines
+
+
+def test_sources_are_preferred_beside_those_of_the_distribution():
+    assert SOURCES[render.CHRONY_SOURCES].splitlines()[1:] == [
+        "server ntp1.example.org iburst prefer", "server 2001:db8::1 iburst prefer"]
+    assert len(set(SOURCES.values())) == 1
+
+
+@pytest.mark.parametrize(("logs", "words", "lines"), [
+    (True, render.XENCONSOLED_WORDS, []),
+    (True, (), ["restart xenconsoled: so that guests' consoles are logged; guests keep running"]),
+    (False, render.XENCONSOLED_WORDS, ["restart xenconsoled: so that guests' consoles are not logged; guests keep running"]),
+    (False, ("--pid-file=/run/xenconsoled.pid",), []),
+])
+def test_logs_of_consoles(logs, words, lines):
+    settings = replace(SETTINGS, guest_logs=logs)
+    texts = {file.path: file.content for file in [render.grub_drop_in(settings), *render.configuration(settings)]}
+    host = replace(CONVERGED, xenconsoled_words=words, guests=("web01",))
+    assert [action.line() for action in plan.steps(settings, host, texts).actions()] == lines
+    assert ("--log=guest" in texts[render.XEN_DEFAULTS]) is logs
+
+
+FILTER = firewall.Firewall(True, ("10.0.0.0/8",))
+FILTER_TEXTS = {file.path: file.content for file in firewall.files(FILTER)}
+FILTERED = {"firewall_marks": firewall.rule_marks(FILTER), "firewall_linked": True}
+
+
+@pytest.mark.parametrize(("wanted", "host", "texts", "lines"), [
+    (FILTER, {}, {}, ["load packet filter of dom0: there is none yet"]),
+    (FILTER, FILTERED, FILTER_TEXTS, []),
+    (FILTER, FILTERED | {"firewall_marks": None}, FILTER_TEXTS, ["load packet filter of dom0: there is none yet"]),
+    (FILTER, FILTERED | {"firewall_marks": (None,)}, FILTER_TEXTS,
+     ["load packet filter of dom0: the live rules are not those that are asked for"]),
+    (FILTER, FILTERED, FILTER_TEXTS | {firewall.UNIT_FILE: ""},
+     ["load packet filter of dom0: its files are not those that are asked for"]),
+    (FILTER, FILTERED | {"firewall_linked": False}, FILTER_TEXTS, ["load packet filter of dom0: it is not loaded when the host starts"]),
+    (firewall.Firewall(), {}, {}, []),
+    (firewall.Firewall(), FILTERED, FILTER_TEXTS, ["remove packet filter of dom0: it is not asked for"]),
+    # Cut off before the last file went.
+    (firewall.Firewall(), {}, {firewall.RULES: ""}, ["remove packet filter of dom0: it is not asked for"]),
+])
+def test_the_packet_filter(wanted, host, texts, lines):
+    steps = plan.steps(replace(SETTINGS, firewall=wanted), replace(CONVERGED, **host), TEXTS | texts)
+    assert [action.line() for action in steps.actions()] == lines
+
+
+def test_packages_that_settings_need_come_with_the_others():
+    assert SETTINGS.packages(["a"]) == ["a"]
+    assert replace(WITH_CHRONY, firewall=FILTER).packages(["a", "chrony"]) == ["a", "chrony", "nftables"]
+
+
 @pytest.mark.parametrize(("change", "text"), [
+    ({"ntp_servers": ("a b",)}, "ntp_servers: value 'a b', allowed names and addresses"),
+    ({"ntp_servers": ("-x",)}, "ntp_servers: value '-x', allowed names"),
+    ({"ntp_servers": ("a\n",)}, "ntp_servers: value 'a\\n', allowed names"),
+    ({"firewall": firewall.Firewall(True)}, "firewall.ssh_from: value [], allowed one or more networks"),
     ({"memory_mib": 100}, "memory_mib: value 100, allowed a whole number, 512 to 12582912 MiB"),
     ({"memory_mib": 10**15}, "memory_mib: value 1000000000000000, allowed a whole number, 512"),
     ({"memory_mib": True}, "memory_mib: value True, allowed a whole number"),
@@ -298,6 +426,54 @@ def test_the_age_of_the_menu(menu, drop_in, old, tmp_path: Path):
     assert state._older(tmp_path / "menu", tmp_path / "drop_in") is old
 
 
+@pytest.mark.parametrize(("text", "entry"), [
+    ("# GRUB Environment Block\nsaved_entry=a\nnext_entry=Debian GNU/Linux\n######", "Debian GNU/Linux"),
+    ("# GRUB Environment Block\nsaved_entry=a\nnext_entry=\n######", ""), ("", ""),
+])
+def test_what_the_next_boot_alone_starts(text, entry):
+    assert state.next_entry(text) == entry
+
+
+@pytest.mark.parametrize(("files", "found"), [
+    ([("00-xenfold.cfg", "GRUB_DEFAULT=saved\n"), ("xen.cfg", "GRUB_DEFAULT=$( \\\n")], None),
+    ([("zz.cfg", "# GRUB_DEFAULT=saved\nGRUB_DEFAULT=\"saved\"\n")], ("zz.cfg", "saved")),
+    ([("y.cfg", "GRUB_DEFAULT=0\n"), ("zz.cfg", "export GRUB_DEFAULT='a b'\n")], ("zz.cfg", "a b")),
+])
+def test_a_default_that_is_read_after_debians(files, found):
+    assert state.late_default(files) == found
+
+
+def test_what_the_machine_has_is_read_from_it(tmp_path: Path):
+    class Answers:
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def read(self, argv, ok=(0,), data=None):
+            self.asked.append(argv[0])
+            out = {
+                "dpkg-query": "chrony ii \nnftables ii \nntpsec rc \nsystemd-timesyncd rc \nxen-utils-4.17 hi \nlibxenmisc4.17 ii \n",
+                "systemctl": "ActiveState=active\nUnitFileState=enabled\n", "xl": "total_memory : 2559\nnr_cpus : 2\n",
+            }.get(argv[0], "")
+            return Result(1 if argv[0] == "nft" else 0, out, "")
+
+    for path, text in (("proc/meminfo", "MemTotal:  2097152 kB\n"), ("sys/devices/system/cpu/present", "0-3,8\n"), ("boot/a", "")):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    plain = Answers()
+    found = state.read(plain, ["chrony"], tmp_path)
+    assert (found.memory_mib, found.cpus, found.xen_packages) == (2048, 5, (("libxenmisc4.17", False), ("xen-utils-4.17", True)))
+    assert (found.time_daemons, found.timesyncd, found.client) == ((), False, None)
+    assert found.boot_free_mib is not None
+    # What is not asked for is not looked at.
+    assert plain.asked == ["dpkg-query", "dpkg"]
+    (tmp_path / "proc/xen").mkdir()
+    (tmp_path / "proc/xen/capabilities").write_text("control_d\n")
+    dom0 = Answers()
+    found = state.read(dom0, ["chrony"], tmp_path, replace(WITH_CHRONY, firewall=FILTER))
+    assert (found.memory_mib, found.cpus, found.chrony_runs, found.firewall_marks) == (2559, 2, True, None)
+    assert dom0.asked == ["dpkg-query", "dpkg", "xl", "xl", "systemctl", "nft"]
+
+
 @pytest.mark.parametrize("case", command_cases.load(Path(__file__).with_name("cases.yml")))
 def test_module(case):
     command_cases.run("dom0", case)
@@ -316,9 +492,57 @@ def test_packages_come_between_the_drop_in_and_the_other_files(monkeypatch: pyte
         def change(self, argv, ok=(0,), data=None):
             done.append(" ".join(word for word in argv if "=" not in word and not word.startswith("-")))
 
-    monkeypatch.setattr(dom0, "write_atomically", lambda file: done.append(file.path))
-    monkeypatch.setattr(dom0.os, "makedirs", lambda path, exist_ok: done.append(path))
+    monkeypatch.setattr(carry_out, "write_atomically", lambda file: done.append(file.path))
+    monkeypatch.setattr(carry_out.os, "makedirs", lambda path, exist_ok: done.append(path))
     files = [render.grub_drop_in(SETTINGS)], render.configuration(SETTINGS)[:1]
-    dom0.apply(Recorder(), plan.Steps(True, files[0], ["xen-system-amd64"], files[1], True, False))
+    carry_out.apply(Recorder(), plan.Steps(True, files[0], ["xen-system-amd64"], files[1], True, False))
     assert done == ["env dpkg", render.GRUB_DROP_IN, "env apt-get update", "env apt-get install xen-system-amd64",
                     render.XL_CONF, render.CONSOLE_LOGS, "update-grub"]
+
+
+def test_new_steps_come_in_an_order_that_a_cut_leaves_finishable(monkeypatch: pytest.MonkeyPatch):
+    done: list[str] = []
+
+    class Recorder:
+        def read(self, argv, ok=(0,), data=None):
+            done.append(" ".join(argv[:2]))
+            return Result(0, "xen-utils-4.17 ii \nlibxenmisc4.17 ii \nchrony ii \n", "")
+
+        def change(self, argv, ok=(0,), data=None):
+            done.append(" ".join(argv) + (f" < {data!r}" if data and argv[0] == "dpkg" else ""))
+
+    monkeypatch.setattr(carry_out, "write_atomically", lambda file: done.append(file.path))
+    monkeypatch.setattr(carry_out.os, "makedirs", lambda path, exist_ok: None)
+    settings = replace(WITH_CHRONY, hold=True, firewall=FILTER)
+    host = replace(CONVERGED, xen_packages=(("xen-utils-4.17", False),), client=firewall.Client(ipaddress.ip_address("10.0.0.1"), 22))
+    carry_out.apply(Recorder(), replace(plan.steps(settings, host, TEXTS), hold_new=True))
+    assert done == [
+        "dpkg-query -W", "dpkg --set-selections < 'libxenmisc4.17 hold\\nxen-utils-4.17 hold\\n'",
+        render.CHRONY_SOURCES, "systemctl enable --now chrony.service", "chronyc reload sources", render.CHRONY_LOADED,
+        # Checked before anything of it is written.
+        "nft -c", firewall.RULES, firewall.UNIT_FILE, "systemctl daemon-reload", "systemctl enable xenfold-firewall.service",
+        "systemctl restart xenfold-firewall.service",
+    ]
+
+
+def test_no_step_touches_xendomains(monkeypatch: pytest.MonkeyPatch):
+    done: list[str] = []
+
+    class Recorder:
+        def read(self, argv, ok=(0,), data=None):
+            return Result(0, "", "")
+
+        def change(self, argv, ok=(0,), data=None):
+            done.append(" ".join(argv))
+
+        def tool(self, name):
+            return True
+
+    monkeypatch.setattr(carry_out, "write_atomically", lambda file: None)
+    monkeypatch.setattr(carry_out.os, "makedirs", lambda path, exist_ok: None)
+    monkeypatch.setattr(carry_out.os.path, "lexists", lambda path: False)
+    settings = replace(WITH_CHRONY, hold=True, firewall=FILTER)
+    host = replace(CONVERGED, missing_packages=("xen-system-amd64",), xenconsoled_words=(), guests=("web01",))
+    carry_out.apply(Recorder(), replace(plan.steps(settings, host, {}), remove_firewall=True, update_grub=True, finish_packages=True))
+    assert "env SYSTEMCTL_SKIP_REDIRECT=1 /etc/init.d/xen start" in done
+    assert not any("xendomains" in line for line in done)

@@ -30,6 +30,8 @@ from lab.state import Lab
         (["--name", "t", "pull-disk", "xen01", "7"], "disk 7: this lab has disks 1 to 4"),
         (["--name", "t", "pull-disk", "xen01", "1"], "xen01: not running; run: python3 -m lab --name t power-on xen01"),
         (["--name", "t", "insert-disk", "xen01", "1"], "a disk is in that bay"),
+        (["--name", "t", "plug-disk", "xen01", "--serial", "NEW"], "all of its 4 bays hold a disk; run: pull-disk xen01 DISK"),
+        (["--name", "t", "plug-disk", "xen09", "--serial", "NEW"], "xen09: no such host"),
         (["--name", "t", "unplug-nic", "xen01", "eth7"], "eth7: xen01 has eth0, eth1, eth2"),
         (["--name", "t", "cut-network", "xen03"], "xen03: no such host"),
     ],

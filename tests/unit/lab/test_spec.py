@@ -15,7 +15,7 @@ from lab.spec import Spec, check_name, differences, disk_serial, host_number, ma
         ("hosts", 0, "1 to 8"),
         ("hosts", 9, "1 to 8"),
         ("data_nics", -1, "0 to 6"),
-        ("data_disks", 10, "0 to 9"),
+        ("data_disks", 16, "0 to 15"),
         ("disk_gib", 0, "1 to 64"),
         ("management_nics", 3, "1 to 2"),
         ("memory_mib", 512, "1536 to 16384"),

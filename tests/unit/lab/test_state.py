@@ -12,7 +12,7 @@ import pytest
 
 from lab import labs, process, ssh, state
 from lab.errors import LabError
-from lab.faults import check_bay, find_nic, new_disk
+from lab.faults import check_bay, find_nic, free_bay, new_disk, plug_disk
 from lab.qemu import Disk
 from lab.spec import Spec
 from lab.state import Lab
@@ -129,6 +129,68 @@ def test_a_new_disk_takes_a_new_file_and_serial(lab: Lab) -> None:
     assert new_disk(lab, "xen02", 3, "MINE").file == "disk3-2.qcow2"
     with pytest.raises(LabError, match="--serial"):
         new_disk(lab, "xen02", 3, "a,b")
+
+
+class Monitor:
+    """Stands for QEMU's monitor and writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def monitor(self, line: str) -> str:
+        self.told.append(line)
+        return "OK"
+
+    def execute(self, name: str, arguments: dict[str, str]) -> None:
+        self.told.append((name, arguments["serial"], arguments["bus"]))
+
+
+@pytest.fixture(name="monitor")
+def _monitor(monkeypatch: pytest.MonkeyPatch) -> Monitor:
+    monitor = Monitor()
+    monkeypatch.setattr("lab.faults.process.monitor", lambda lab, host: monitor)
+    return monitor
+
+
+@pytest.mark.parametrize(("asked", "made"), [(None, 2), (3, 3)])
+def test_a_plugged_disk_takes_the_first_free_bay(
+    lab: Lab, monitor: Monitor, monkeypatch: pytest.MonkeyPatch, asked: int | None, made: int
+) -> None:
+    sizes: list[tuple[str, int]] = []
+    monkeypatch.setattr("lab.faults.images.create_empty", lambda path, size: sizes.append((path.name, size)))
+    assert free_bay(lab, "xen01") is None
+    lab.write_disks("xen01", [disk for disk in lab.disks("xen01") if disk.bay not in (2, 4)])
+    plug_disk(lab, "xen01", "NEW", asked)
+    assert sizes == [("disk2-1.qcow2", made)]
+    assert monitor.told[1:] == [("device_add", "NEW", "rp2")]
+    assert [(disk.bay, disk.serial) for disk in lab.disks("xen01")] == [(1, "XF1D1"), (2, "NEW"), (3, "XF1D3")]
+    assert [disk.bay for disk in lab.disks("xen02")] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("serial", "size", "message"),
+    [
+        ("NEW", 0, "--size-gib 0: allowed: 1 to 64"),
+        ("NEW", 65, "--size-gib 65: allowed: 1 to 64"),
+        ("a,b", None, "--serial 'a,b': allowed: letters"),
+        ("XF1D1", None, "serial XF1D1 is that of another disk of this host"),
+    ],
+)
+def test_a_disk_that_cannot_be_plugged_is_refused(
+    lab: Lab, monitor: Monitor, serial: str, size: int | None, message: str
+) -> None:
+    lab.write_disks("xen01", [disk for disk in lab.disks("xen01") if disk.bay != 2])
+    with pytest.raises(LabError) as caught:
+        plug_disk(lab, "xen01", serial, size)
+    assert message in str(caught.value)
+    assert not monitor.told
+    assert len(lab.disks("xen01")) == 3
 
 
 def test_bays_and_nics_are_checked(lab: Lab) -> None:

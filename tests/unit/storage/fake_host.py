@@ -15,8 +15,9 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import h
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import watch
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
-from ansible_collections.xenfold.consolidation.plugins.modules import lvm_volumes, md_array
+from ansible_collections.xenfold.consolidation.plugins.modules import lvm_volumes, md_array, md_replace
 
 MIB = 2**20
 PROVIDES = {"mdadm": ["mdadm"], "lvm2": ["vgs"]}
@@ -52,13 +53,35 @@ class _Os:
         return os.open(self._host.real(path), flags)
 
 
+class _Time:
+    """A clock that only waiting moves; each wait changes the host's files as its case says."""
+
+    def __init__(self, host: Host) -> None:
+        self._host, self._now, self._waits = host, 0.0, list(host.given.get("sleeps", []))
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+        self._host.put(self._waits.pop(0) if self._waits else {})
+
+
+def member_files(name: str, slot: str, states: str) -> dict[str, str | None]:
+    """The files in sysfs of a member of md127."""
+    folder = f"/sys/block/md127/md/dev-{name}"
+    return {f"{folder}/slot": slot, f"{folder}/state": states, f"{folder}/offset": "2048", f"/sys/class/block/{name}/holders/md127": ""}
+
+
 class Host:
     """The host of a case.
 
     given: `tools`, the commands that are installed; `files`: path -> text; `times`: path -> seconds of its last change; `disks`:
     kernel name -> {id, serial, size_mib, data: {offset: text}, busy}; `arrays`: name -> kernel name of those that run;
     `sysfs`: what differs of what the kernel shows of an array; `appears: false`: arrays never come up; `named`: what the new map
-    names, as name and kernel name; `busy_later`: kernel devices that come into use after the first change.
+    names, as name and kernel name; `busy_later`: kernel devices that come into use after the first change; `then`: command, as one
+    text -> files that it changes (null: removes); `sleeps`: such files for each time that a module waits 2 s; `md_members`: kernel
+    name -> [slot, states] of a member of md127 that is there.
     """
 
     def __init__(self, root: Path, given: dict[str, Any], monkeypatch: Any) -> None:
@@ -74,6 +97,8 @@ class Host:
             self._add(name, disk)
         for name, kernel in given.get("arrays", {}).items():
             self.start(name, kernel)
+        for name, (slot, states) in given.get("md_members", {}).items():
+            self.put(member_files(name, slot, states))
         self._patch(monkeypatch)
 
     def real(self, path: str | Path) -> str:
@@ -85,6 +110,16 @@ class Host:
         target = Path(self.real(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
+
+    def put(self, files: dict[str, str | None]) -> None:
+        """Files appear with their text, or go."""
+        for path, text in files.items():
+            if text is None:
+                os.unlink(self.real(path))
+                if "/dev-" in path and not os.listdir(os.path.dirname(self.real(path))):
+                    os.rmdir(os.path.dirname(self.real(path)))
+            else:
+                self.write(path, str(text))
 
     def start(self, name: str, kernel: str = "md127") -> None:
         """An array comes up under its name."""
@@ -129,6 +164,7 @@ class Host:
                 self.start(*self.given["named"])
             elif words == ["udevadm", "settle"]:
                 self.busy |= set(self.given.get("busy_later", []))
+            self.put(self.given.get("then", {}).get(" ".join(words), {}))
             return result
 
         monkeypatch.setattr(packages, "install", install)
@@ -137,12 +173,14 @@ class Host:
         for module in (look, lvm_host):
             monkeypatch.setattr(module, "os", _Os(self))
         monkeypatch.setattr(look, "open", self._open, raising=False)
-        for module in (look, md_host, md_array):
+        for module in (look, md_host, md_array, lvm_host):
             monkeypatch.setattr(module, "Path", lambda path: Path(self.real(path)))
         # The disks here are small, too.
         monkeypatch.setattr(look, "ARRAY_FRONT", 2 * MIB)
-        for module, constant in ((md, "CONFIGURATION"), (lvm, "MAIN_FILE"), (lvm, "FILTER_FILE")):
+        for module, constant in (
+                (md, "CONFIGURATION"), (md, "RULES"), (watch, "DEFAULTS"), (watch, "UNITS"), (lvm, "MAIN_FILE"), (lvm, "FILTER_FILE")):
             monkeypatch.setattr(module, constant, self.real(getattr(module, constant)))
+        monkeypatch.setattr(md_replace, "time", _Time(self))
         assert lvm_volumes.lvm is lvm
 
     def snapshot(self) -> dict[str, bytes]:

@@ -141,7 +141,7 @@ def test_an_array_that_runs_without_a_disk_is_told_and_left_alone(gone, says, co
     named = [] if device == "/dev/md/guests" else [(("mdadm", "--incremental", "--rebuild-map"),)]
     assert [step.commands for step in made.steps] == named
     assert [step for step in made.steps if step.wipe] == []
-    for text in [*says, "array 'guests': /dev/md/guests", "mdadm --manage /dev/md/guests --add DISK", "storage_arrays"]:
+    for text in [*says, "array 'guests': /dev/md/guests", "playbooks/replace_disk.yml -e host=xen01", "storage_arrays"]:
         assert text in made.lacking["guests"]
 
 

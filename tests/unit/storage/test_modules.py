@@ -37,6 +37,8 @@ def expanded(entry: dict[str, Any], mdadm: bool) -> list[dict[str, Any]]:
     """The commands that an entry stands for."""
     if "look" in entry:
         return look_commands(entry["look"], mdadm)
+    if "look_listing" in entry:
+        return look_commands(entry["look_listing"], mdadm)[:1]
     if "clear" in entry:
         return [{"command": command} for path in entry["clear"] for command in (
             ["wipefs", "--all", path], ["udevadm", "settle"], ["blockdev", "--rereadpt", path], ["udevadm", "settle"])]

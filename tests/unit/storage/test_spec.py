@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.xenfold.consolidation.plugins.module_utils import storage_spec
-from ansible_collections.xenfold.consolidation.plugins.modules import lvm_volumes, md_array
+from ansible_collections.xenfold.consolidation.plugins.modules import lvm_volumes, md_array, md_replace
 
 from tests.unit.storage.samples import ARRAY
 
@@ -95,6 +95,15 @@ def test_every_option_of_the_role_reaches_the_modules():
         documented = yaml.safe_load(module.DOCUMENTATION)
         assert set(task[f"xenfold.consolidation.{documented['module']}"]) == set(documented["options"])
     assert all(f"{{{{ {name} }}}}" in text and f"`{name}`" in readme for name in spec)
+
+
+def test_the_replacement_documents_its_options():
+    documented = yaml.safe_load(md_replace.DOCUMENTATION)["options"]
+    assert set(documented["wipe"]["suboptions"]) == set(storage_spec.WIPE_SPEC)
+    text = (ROLE.parents[1] / "playbooks/replace_disk.yml").read_text()
+    tasks = yaml.safe_load(text)[0]["tasks"]
+    [asked] = [task["xenfold.consolidation.md_replace"] for task in tasks if "xenfold.consolidation.md_replace" in task]
+    assert set(documented) - set(asked) == {"wait_seconds", "until_percent"}
 
 
 @pytest.mark.parametrize(("module", "option", "variable", "keys"), [

@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: pool_addresses
+short_description: Addresses of the other hosts of a host's pool
+version_added: 0.1.0
+author: The Xenfold Authors (@xenfold)
+description:
+  - Those in C(network_bridges), C(network_vlans) and C(network_bonds), and C(ansible_host) where it is an address, of all hosts that
+    have the same C(estate_host.pool). The role P(xenfold.consolidation.dom0#role) lets them in when C(dom0_firewall.migration_from)
+    says C(pool).
+positional: host, hosts
+options:
+  _input:
+    description: The variables of all hosts, as in C(hostvars).
+    type: dict
+    required: true
+  host:
+    description: Name of the host whose pool it is.
+    type: str
+    required: true
+  hosts:
+    description: Names of the hosts to look at, as in C(groups['xen_hosts']).
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show who may migrate guests to this host
+  ansible.builtin.debug:
+    msg: "{{ hostvars | xenfold.consolidation.pool_addresses(inventory_hostname, groups['xen_hosts']) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Addresses, in order.
+  type: list
+  elements: str
+  sample: [10.9.0.2, 10.9.0.3]
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall
+
+
+def _pool_addresses(variables: Any, host: Any, hosts: Any) -> list[str]:
+    if not isinstance(variables, Mapping) or isinstance(hosts, str) or not isinstance(hosts, Iterable):
+        raise AnsibleFilterError(
+            f"pool_addresses: values of type {type(variables).__name__} and {type(hosts).__name__}, allowed the variables of all hosts,"
+            " as in hostvars, and the names of those to look at")
+    try:
+        return firewall.pool_addresses({name: variables[name] for name in [host, *hosts]}, host)
+    except ValueError as error:
+        raise AnsibleFilterError(f"pool_addresses: {error}") from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise AnsibleFilterError(
+            f"pool_addresses: the hosts' variables do not hold together ({error!r}); playbooks/plan.yml names the item") from error
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"pool_addresses": _pool_addresses}

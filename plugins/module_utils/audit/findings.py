@@ -1,0 +1,285 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From what hosts answered to findings and a verdict; pure.
+
+An answer is what a module returned on the host. The modules that configure hosts answer in check mode: what they would do is what
+differs, so there is no second opinion on it. What they leave alone comes from the module host_info.
+"""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.host_state.parse import numbers_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import array_uuid
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network.live import NO_PARTNER
+
+IN_SYNC, DRIFT, UNKNOWN = "in_sync", "drift", "unknown"
+# Kinds of findings; those of guests get lines of their own here.
+KINDS = {
+    "array": "an array of the estate is not there or not as wanted",
+    "array_degraded": "an array lacks members",
+    "array_disks": "an array runs on other disks than the estate names",
+    "array_foreign": "an array is not in the estate",
+    "bond_aggregate": "a port with link is not in the active aggregate",
+    "bond_link": "a port of a bond has no link",
+    "bond_partner": "no LACP partner answers",
+    "failed": "a check ended in an error",
+    "file": "a file is not as the roles write it",
+    "guard": "the guard of a network change was left behind",
+    "network": "a device of the network is not as wanted",
+    "package": "a package is missing",
+    "reboot": "something waits for a reboot",
+    "refused": "a role would refuse to go on",
+    "setting": "a dom0 setting is not as wanted",
+    "version": "versions differ inside a pool",
+    "volume": "a volume group or volume is not as wanted",
+}
+# Key of an answer -> (what it tells, role, kind of what is neither file nor package).
+QUESTIONS = {
+    "host": ("arrays, bonds, versions, guards", "", "failed"),
+    "dom0": ("dom0 settings", "dom0", "setting"),
+    "network": ("network", "network", "network"),
+    "arrays": ("arrays of the estate", "storage", "array"),
+    "volumes": ("volume groups and volumes", "storage", "volume"),
+}
+_COMPARED = ("distribution", "kernel", "microcode", "xen")
+_FOUND = {"create": "missing", "install": "not installed", "assemble": "not running", "start": "not running", "finish": "interrupted",
+          "extend": "smaller", "grow": "smaller", "hold": "not held", "release": "held"}
+MOST_CHARACTERS = 200
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing on a host that is not as it should be. kind: a key of KINDS; item: the thing; message: for a person."""
+
+    host: str
+    kind: str
+    item: str
+    found: str
+    wanted: str
+    message: str
+
+
+def audit(estate: str, hosts: Iterable[str], asked: Iterable[str], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of audit.json.
+
+    hosts: all of the estate; asked: those that this run was for; answers: host -> `host`, `dom0`, `network`, `arrays`, `volumes` (what the
+    modules returned; empty when one was never run), `wanted` ({`arrays`: storage_arrays, `other_arrays`: UUIDs or names of arrays that
+    are nobody's business, `pool`: name}). Raises LookupError, TypeError, ValueError or AttributeError for other shapes.
+    """
+    names = sorted(set(asked))
+    unasked = {name: sorted(_unasked(answers.get(name, {})), key=lambda entry: (entry["what"], entry["why"])) for name in names}
+    found = sorted({finding for name in names for finding in findings_of(name, answers.get(name, {}))} | set(_versions(names, answers)))
+    result: dict[str, Any] = {}
+    for name in names:
+        mine = [finding for finding in found if finding.host == name]
+        lost = any(_unreachable(answers.get(name, {}).get(key)) for key in QUESTIONS)
+        verdict = UNKNOWN if lost or (unasked[name] and not mine) else DRIFT if mine else IN_SYNC
+        result[name] = {
+            "verdict": verdict,
+            "findings": [asdict(finding) for finding in mine],
+            "unasked": unasked[name],
+            "versions": dict(sorted(_of(answers.get(name, {}), "host").get("versions", {}).items())),
+        }
+    verdicts = {entry["verdict"] for entry in result.values()}
+    return {
+        "schema": 1,
+        "estate": estate,
+        # Nobody asked is nothing known.
+        "verdict": next((verdict for verdict in (UNKNOWN, DRIFT) if verdict in verdicts), IN_SYNC if verdicts else UNKNOWN),
+        "hosts": result,
+        "not_asked": sorted(set(hosts) - set(names)),
+        "kinds": dict(sorted(Counter(finding.kind for finding in found).items())),
+    }
+
+
+def findings_of(host: str, answers: Mapping[str, Any]) -> Iterator[Finding]:
+    """What is to be said of one host by itself."""
+    wanted = answers.get("wanted") or {}
+    there = _of(answers, "host")
+    yield from _arrays(host, there.get("arrays", []), wanted)
+    yield from _bonds(host, there.get("bonds", []))
+    guard = list(_guard(host, there.get("guard") or {}))
+    yield from guard
+    for entry in there.get("reboot", []):
+        yield Finding(host, "reboot", entry["item"], entry["found"], entry["wanted"],
+                      f"{entry['item']} runs as {entry['found']}; the next boot brings {entry['wanted']}")
+    for key in QUESTIONS:
+        yield from _failures(host, key, answers.get(key) or {})
+        for finding in _differences(host, key, _of(answers, key)):
+            # The guard's own finding says more.
+            if not (guard and finding.item == "network"):
+                yield finding
+    for reason in _of(answers, "dom0").get("reboot_reasons", []):
+        yield Finding(host, "reboot", "dom0", reason, "what the estate asks for", f"{reason}; only a reboot changes that")
+
+
+def _of(answers: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An answer that can be taken at its word, else nothing."""
+    answer = answers.get(key) or {}
+    return {} if _unreachable(answer) or answer.get("failed") or answer.get("skipped") else answer
+
+
+def _unreachable(answer: Any) -> bool:
+    """Whether the host did not answer this. The network's action returns `changed` alone when it lost the host on the way."""
+    if not answer:
+        return True
+    return bool(answer.get("unreachable")) or (bool(answer.get("changed")) and "actions" not in answer)
+
+
+def _unasked(answers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    first = answers.get("host") or {}
+    if _unreachable(first):
+        # The rest is not even tried then.
+        yield {"what": "everything", "why": _line(first.get("msg") or "the host gave no answers")}
+        return
+    for key, (what, _role, _kind) in QUESTIONS.items():
+        answer = answers.get(key) or {}
+        if _unreachable(answer):
+            lost: Mapping[str, Any] = next((answers[name] for name in QUESTIONS if (answers.get(name) or {}).get("unreachable")), {})
+            yield {"what": what, "why": _line(answer.get("msg") or lost.get("msg") or "the host gave no answer")}
+        elif answer.get("failed") and not _errors(answer):
+            yield {"what": what, "why": _line(answer.get("msg"))}
+    yield from ({"what": str(entry["what"]), "why": _line(entry["why"])} for entry in _of(answers, "host").get("unasked", []))
+
+
+def _line(text: Any) -> str:
+    """A message as one line of bounded length."""
+    line = " ".join(str(text or "no reason was given").split())
+    return line if len(line) <= 3 * MOST_CHARACTERS else line[:3 * MOST_CHARACTERS] + " ..."
+
+
+def _errors(answer: Mapping[str, Any]) -> list[str]:
+    """Why a module refused to go on; empty when it failed for another reason."""
+    return [str(error) for key in ("errors", "obstacles") for error in answer.get(key) or []]
+
+
+def _failures(host: str, key: str, answer: Mapping[str, Any]) -> Iterator[Finding]:
+    if not answer.get("failed") or _unreachable(answer):
+        return
+    what, role, _kind = QUESTIONS[key]
+    for error in _errors(answer):
+        yield Finding(host, "refused", what, _line(error), "what the estate asks for", f"the role {role} would refuse: {_line(error)}")
+    if not _errors(answer):
+        why = _line(answer.get("msg"))
+        yield Finding(host, "failed", what, why, "an answer", f"{what} could not be compared: {why}")
+
+
+def _differences(host: str, key: str, answer: Mapping[str, Any]) -> Iterator[Finding]:
+    """What a module in check mode would do."""
+    _what, role, other = QUESTIONS[key]
+    diffs = {entry["before_header"]: entry for entry in _flat(answer.get("diff")) if "before_header" in entry}
+    for action in answer.get("actions", []):
+        verb, target, detail = action["verb"], action["target"], action["detail"]
+        says = f"the role {role} would {verb} {target}" + (f": {detail}" if detail else "")
+        kind, _, name = target.partition(" ")
+        if kind == "file" and verb in ("write", "change", "remove"):
+            entry = diffs.get(name, {})
+            found, wanted = _only(entry.get("before", ""), entry.get("after", "")), _only(entry.get("after", ""), entry.get("before", ""))
+            yield Finding(host, "file", name, found, "no such file" if verb == "remove" else wanted, says)
+        elif verb in ("install", "finish"):
+            yield Finding(host, "package", name or target, _FOUND.get(verb, "other"), "installed", says)
+        else:
+            yield Finding(host, other, target, _FOUND.get(verb, "other"), detail or f"as the role {role} makes it", says)
+
+
+def _flat(diff: Any) -> list[Mapping[str, Any]]:
+    return [entry for entry in (diff if isinstance(diff, list) else [diff]) if isinstance(entry, Mapping)]
+
+
+def _only(text: str, other: str) -> str:
+    """The lines of a text that another has not, on one line; "no such file" without a text, "no further line" without such lines."""
+    if not text:
+        return "no such file"
+    there = set(other.splitlines())
+    line = "; ".join(" ".join(line.split()) for line in text.splitlines() if line.strip() and line not in there)
+    return (line if len(line) <= MOST_CHARACTERS else line[:MOST_CHARACTERS] + " ...") or "no further line"
+
+
+def _disk(member: Mapping[str, Any]) -> str:
+    return f"{member['device']} (serial {member['serial'] or 'unknown'})"
+
+
+def _arrays(host: str, arrays: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> Iterator[Finding]:
+    known = {array.get("uuid") or array_uuid(host, array["name"]): array for array in wanted.get("arrays") or []}
+    others = set(wanted.get("other_arrays") or [])
+    for array in arrays:
+        ours = known.get(array["uuid"])
+        item = ours["name"] if ours else f"/dev/{array['kernel_device']}"
+        disks = ", ".join(map(_disk, array["members"])) or "no disk"
+        label = f"{array['level'] or 'inactive'} {array['name'] or 'without a name'}"
+        # Without its UUID nobody can tell whose it is; that is among what could not be asked.
+        if not ours and array["uuid"] and not others & {array["uuid"], array["name"], array["kernel_device"]}:
+            yield Finding(host, "array_foreign", item, f"{label} ({array['uuid']}) on {disks}", "an array of storage_arrays",
+                          f"{item} is not in the estate: {label} on {disks}")
+        serials = {member["serial"] for member in array["members"] if member["state"] != "failed"}
+        told = all(member["serial"] for member in array["members"])
+        missing = [member for member in ours["members"] if member["serial"] not in serials] if ours and told else []
+        strange = [member for member in array["members"] if ours and told and member["state"] == "active"
+                   and member["serial"] not in {wanted["serial"] for wanted in ours["members"]}]
+        parts = [f"disk {_disk(member)} {member['state']}" for member in array["members"] if member["state"] == "failed"]
+        failed = {member["serial"] for member in array["members"] if member["state"] == "failed"}
+        parts += [f"disk {member['id']} (serial {member['serial']}) not in it" for member in missing if member["serial"] not in failed]
+        parts += [f"disk {_disk(member)} in its place" for member in strange]
+        slots = array["slots"]
+        if array["state"] != "active" or (slots is not None and array["working"] < slots) or failed:
+            state = "degraded" if array["state"] == "active" else "inactive"
+            count = f"{array['working']} of {slots} members" if slots is not None else array["state"]
+            found = "; ".join([count, *parts, *([array["sync"]] if array["sync"] else [])])
+            yield Finding(host, "array_degraded", item, found, f"{slots} of {slots} members" if slots is not None else "active",
+                          f"array {item} (/dev/{array['kernel_device']}) is {state}: {found}")
+        elif parts:
+            names = ", ".join(member["serial"] for member in (ours or {"members": []})["members"])
+            yield Finding(host, "array_disks", item, "; ".join(parts), names,
+                          f"array {item} (/dev/{array['kernel_device']}) is whole, on other disks: {'; '.join(parts)}")
+
+
+def _bonds(host: str, bonds: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    for bond in bonds:
+        name, ports = bond["name"], bond["members"]
+        down = [port["name"] for port in ports if not port["link"]]
+        for port in down:
+            yield Finding(host, "bond_link", f"{name} {port}", "no link", "link", f"bond {name}: {port} has no link")
+        if not ports:
+            yield Finding(host, "bond_link", name, "no ports", "ports with link", f"bond {name} has no port")
+        if bond["partner"] == NO_PARTNER:
+            yield Finding(host, "bond_partner", name, NO_PARTNER, "a partner's address",
+                          f"bond {name}: no LACP partner answers; is the switch's side configured?")
+        elif bond["partner"]:
+            for port in (port["name"] for port in ports if port["link"] and not port["aggregated"]):
+                yield Finding(host, "bond_aggregate", f"{name} {port}", f"{bond['ports'] or 0} ports in the active aggregator",
+                              f"{len(ports)} ports", f"bond {name}: {port} has link and is not in the active aggregator")
+
+
+def _guard(host: str, guard: Mapping[str, Any]) -> Iterator[Finding]:
+    parts = [guard["step"]] if guard.get("step") in ("armed", "restoring") else []
+    parts += [f"{unit} at work" for unit in guard.get("units", [])] + (["its unit for the next boot"] if guard.get("boot_unit") else [])
+    if parts:
+        yield Finding(host, "guard", "network", "; ".join(parts), "no guard",
+                      f"a network change was neither confirmed nor taken back ({'; '.join(parts)}): the role network settles it")
+
+
+def _versions(names: Iterable[str], answers: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """What differs inside a pool: most have it right; of two that as many have, the newer. Microcode is compared among hosts with the
+    same CPU."""
+    groups: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in names:
+        of_host = answers.get(name, {})
+        pool = str((of_host.get("wanted") or {}).get("pool") or "")
+        versions = _of(of_host, "host").get("versions", {})
+        for item in _COMPARED:
+            if versions.get(item):
+                cpu = versions.get("cpu_model", "") if item == "microcode" else ""
+                groups.setdefault((pool, item, cpu), {})[name] = versions[item]
+    for (pool, item, _cpu), found in groups.items():
+        counts = Counter(found.values())
+        wanted = max(counts, key=lambda value, counts=counts: (counts[value], numbers_of(value), value))  # type: ignore[misc]
+        same = [name for name, value in found.items() if value == wanted]
+        for name, value in found.items():
+            if value != wanted:
+                where = f"the pool {pool}" if pool else "the pool"
+                yield Finding(name, "version", item, value, wanted,
+                              f"{item} is {value}; {len(same)} of {len(found)} hosts of {where} have {wanted}")

@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""playbooks/audit.yml by tools/audit.py, on hosts that cannot be reached and on this machine, which is no host of any estate."""
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.integration.test_plan_playbook import ROOT
+
+PROGRAM = ROOT / "tools" / "audit.py"
+LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+LOST = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+
+
+def inventory(folder: Path, **hosts: dict[str, object]) -> Path:
+    path = folder / "estate" / "hosts.yml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump({"xen_hosts": {"hosts": hosts, "vars": {"dom0_memory_mib": 896, "dom0_vcpus": 1}}}))
+    return path.parent
+
+
+def audit(estate: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
+        "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "PYTHONDONTWRITEBYTECODE": "1", "ANSIBLE_SSH_RETRIES": "0",
+    }
+    command = [sys.executable, str(PROGRAM), "-i", str(estate), "-e", f"plan_dir={folder}", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_hosts_that_cannot_be_reached_are_unknown_and_a_second_run_writes_nothing(tmp_path: Path) -> None:
+    estate, out = inventory(tmp_path, xen01=LOST, xen02=LOST), tmp_path / "out"
+    first = audit(estate, out)
+    assert first.returncode == 20, first.stdout + first.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["audit.json", "audit.md"]
+    found = json.loads((out / "audit.json").read_text())
+    assert (found["estate"], found["verdict"], found["not_asked"]) == ("estate", "unknown", [])
+    assert {name: (host["verdict"], [entry["what"] for entry in host["unasked"]]) for name, host in found["hosts"].items()} == {
+        "xen01": ("unknown", ["everything"]), "xen02": ("unknown", ["everything"])}
+    assert "estate: unknown: 2 hosts asked, 2 hosts could not be asked in full" in first.stdout
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()}
+    assert audit(estate, out).returncode == 20
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.iterdir()} == before
+
+
+def test_a_machine_without_xen_drifts_and_hosts_outside_the_limit_do_not_count(tmp_path: Path) -> None:
+    estate, out = inventory(tmp_path, xen01=LOCAL, xen02=LOST), tmp_path / "out"
+    limited = audit(estate, out, "--limit", "xen01")
+    assert limited.returncode == 10, limited.stdout + limited.stderr
+    found = json.loads((out / "audit.json").read_text())
+    assert (found["verdict"], found["not_asked"], list(found["hosts"])) == ("drift", ["xen02"], ["xen01"])
+    assert {"package", "reboot", "refused", "failed"} & set(found["kinds"])
+    assert "dom0" in (out / "audit.md").read_text()
+    everybody = audit(estate, out)
+    assert everybody.returncode == 20, everybody.stdout + everybody.stderr
+    both = json.loads((out / "audit.json").read_text())["hosts"]
+    assert (both["xen01"]["verdict"], both["xen02"]["verdict"]) == ("drift", "unknown")
+    assert both["xen01"]["findings"] == found["hosts"]["xen01"]["findings"]
+
+
+@pytest.mark.parametrize(("arguments", "variables", "code"), [
+    (["--check"], {}, 1),
+    (["--limit", "nobody"], {}, 1),
+    (["--no-such-option"], {}, 2),
+    ([], {"audit_other_arrays": "{{ 1 // 0 }}"}, 2),
+])
+def test_a_run_without_a_verdict_writes_nothing_and_keeps_its_own_code(
+    tmp_path: Path, arguments: list[str], variables: dict[str, object], code: int,
+) -> None:
+    done = audit(inventory(tmp_path, xen01={**LOST, **variables}), tmp_path / "out", *arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("body", "code"), [
+    ("echo in_sync > $verdict", 0), ("echo drift > $verdict", 10), ("echo unknown > $verdict", 20),
+    ("echo drift > $verdict; exit 4", 4), ("exit 2", 2), ("kill -9 $$", 137), ("exit 0", 1), ("echo other > $verdict", 1),
+])
+def test_codes(tmp_path: Path, body: str, code: int) -> None:
+    spec = importlib.util.spec_from_file_location("audit_tool", PROGRAM)
+    assert spec and spec.loader
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    program = tmp_path / "ansible-playbook"
+    program.write_text(f'#!/bin/sh\nfor word; do case "$word" in audit_verdict=*) verdict=${{word#*=}};; esac; done\n{body}\n')
+    program.chmod(0o755)
+    assert tool.main(["-i", "x"], str(program)) == code
+
+
+def test_the_audit_asks_through_the_roles_and_changes_nothing() -> None:
+    """Every task that reaches a host runs in check mode, keeps the play going, and there are few of them."""
+    play = yaml.safe_load((ROOT / "playbooks" / "audit.yml").read_text())[0]
+    reaching = [task for task in play["tasks"] if "ansible.builtin.include_role" in task or "xenfold.consolidation.host_info" in task]
+    for task in reaching:
+        how = task.get("ansible.builtin.include_role", {}).get("apply", task)
+        assert (how["check_mode"], how["ignore_errors"], how["ignore_unreachable"]) == (True, True, True), task["name"]
+    calls = [task for role, file in (("dom0", "configure"), ("network", "main"), ("storage", "main"))
+             for task in yaml.safe_load((ROOT / "roles" / role / "tasks" / f"{file}.yml").read_text())]
+    assert len(calls) + 1 <= 10
+    registered = {task["register"] for task in calls}
+    assert registered == {"_dom0_result", "_network_result", "_storage_arrays_result", "_storage_volumes_result"}
+    answers = next(task for task in play["tasks"] if "ansible.builtin.set_fact" in task)["ansible.builtin.set_fact"]["_audit_answers"]
+    assert all(any(name in str(value) for value in answers.values()) for name in registered)

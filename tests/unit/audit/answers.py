@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What two hosts of a pool answer when all is well."""
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import array_uuid
+
+IN_ORDER: dict[str, Any] = {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
+VERSIONS = {"xen": "4.17.7 (build 151b373fd64b)", "kernel": "6.1.0-28-amd64 (Debian 6.1.119-1)", "distribution": "12.11",
+            "cpu_model": "AMD EPYC", "microcode": "0x1000065"}
+
+
+def good(host: str) -> dict[str, Any]:
+    """The answers of one host."""
+    members = [{"device": f"vd{'abcde'[number]}", "serial": f"D{number}", "state": "active"} for number in range(1, 5)]
+    return {
+        "host": {
+            "changed": False,
+            "arrays": [{"kernel_device": "md127", "name": "guests", "uuid": array_uuid(host, "guests"), "state": "active",
+                        "level": "raid10", "slots": 4, "working": 4, "sync": None, "members": members}],
+            "bonds": [{"name": "bond0", "mode": "IEEE 802.3ad Dynamic link aggregation", "ports": 2, "partner": "e2:dc:09:af:12:43",
+                       "members": [{"name": name, "link": True, "aggregated": True} for name in ("eth1", "eth2")]}],
+            "versions": dict(VERSIONS), "reboot": [], "guard": {"step": "confirmed", "units": [], "boot_unit": False}, "unasked": [],
+        },
+        "dom0": {**IN_ORDER, "reboot_reasons": [], "guests": ["web01"]},
+        "network": {**IN_ORDER, "unsettled": False},
+        "arrays": {**IN_ORDER, "arrays": []},
+        "volumes": {**IN_ORDER, "volumes": []},
+        "wanted": {"pool": "a", "arrays": [{"name": "guests", "level": 10, "members": [
+            {"id": f"virtio-D{number}", "serial": f"D{number}"} for number in range(1, 5)]}]},
+    }
+
+
+def changed(answers: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The answers with other values at dotted paths (`host.arrays.0.working`); the text `(gone)` takes the key away."""
+    answers = copy.deepcopy(answers)
+    for path, value in changes.items():
+        *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+        place: Any = answers
+        for step in steps:
+            place = place[step]
+        if value == "(gone)":
+            del place[last]
+        else:
+            place[last] = value
+    return answers
