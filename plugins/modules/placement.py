@@ -162,6 +162,15 @@ except ImportError:
 KEYS = ("hosts", "workloads", "rules", "policy")
 
 
+def each_once(pairs):
+    """A mapping; of a key that stands twice JSON would take the last without a word."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        twice = sorted({key for key, _ in pairs if [other for other, _ in pairs].count(key) > 1})
+        raise ValueError(f"key {twice[0]!r} stands twice in one mapping")
+    return result
+
+
 def read_problem(module):
     """The problem from `src`, or from the options."""
     source = module.params["src"]
@@ -169,7 +178,7 @@ def read_problem(module):
         return {key: module.params[key] for key in KEYS if module.params[key] is not None}
     try:
         with open(source, encoding="utf-8") as stream:
-            return json.load(stream)
+            return json.load(stream, object_pairs_hook=each_once)
     except RecursionError:
         module.fail_json(msg=f"placement: src: value {source!r}: nested too deeply, allowed a JSON file with {', '.join(KEYS)}")
     except (OSError, ValueError) as error:

@@ -8,30 +8,22 @@ is what makes its linear relaxation strong: without these rows the search tree e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import highspy
 import numpy as np
 
 from .packing import Item
 from .problem import Ints
-from .repair import Units
+from .repair import SOLVED_BITS, Units
 from .rules import Rule, Spread
 from .solver import new_solver
 from .state import NOWHERE, State
 
 MOST_BINARIES = {"quick": 0, "normal": 8_000, "thorough": 30_000}
+_SMALL_BINARIES = 400
 _MOST_NONZEROS = 1_500_000
 _NODES = {"quick": 0, "normal": 500, "thorough": 20_000}
 _MOST_COST = 2**40
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """host_of: of every workload; proven: whether nothing costs less."""
-
-    host_of: Ints
-    proven: bool
 
 
 class Model:
@@ -54,17 +46,19 @@ class Model:
         self.fits = (len(between) == len(apart) + len(together) and grouped and bool(items)
                      and len(items) * self.hosts <= MOST_BINARIES[effort])
         if self.fits:
-            units = Units(empty, items)
+            units = Units(empty, items, bits=SOLVED_BITS)
             columns = np.unique(np.concatenate([units.demand, units.room]), axis=1, return_index=True)[1]
             self.demand, self.room = units.demand[:, np.sort(columns)], units.room[:, np.sort(columns)]
             self.fits = len(items) * self.hosts * self.demand.shape[1] <= _MOST_NONZEROS
+        # Whether to ask for fewer hosts than anything else found: without the rows of those at home the tree grows quickly.
+        self.small = self.fits and len(items) * self.hosts <= _SMALL_BINARIES
         self.home = np.array([int(self.problem.current[item[0]]) for item in self.items], dtype=np.int64)
 
     def _grouped(self, rule: Rule) -> bool:
         return any(set(rule.spec.workloads) <= set(item) for item in self.items)
 
-    def solve(self, most_hosts: int, worth: Sequence[int]) -> Assignment | None:
-        """The cheapest assignment to at most `most_hosts` hosts, or None when none was found.
+    def solve(self, most_hosts: int, worth: Sequence[int]) -> Ints | None:
+        """host_of of the cheapest assignment to at most `most_hosts` hosts, or None when none was found.
 
         worth: for each item what it costs when it does not stay at home; whole numbers. Members of an item with different homes
         count by the first.
@@ -78,10 +72,16 @@ class Model:
         if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return None
         chosen = np.array(solver.getSolution().col_value)[:len(self.items) * self.hosts].reshape(len(self.items), self.hosts)
+        at = chosen.argmax(axis=1)
+        load = np.zeros_like(self.room)
+        np.add.at(load, at, self.demand)
+        # HiGHS keeps rows and whole numbers to 1e-6, which may be a unit too much.
+        if (load > self.room).any() or len(np.unique(at)) > most_hosts:
+            return None
         host_of = np.full(len(self.problem.workloads), NOWHERE, dtype=np.int64)
         for position, item in enumerate(self.items):
-            host_of[list(item)] = int(chosen[position].argmax())
-        return Assignment(host_of, solver.getModelStatus() == highspy.HighsModelStatus.kOptimal)
+            host_of[list(item)] = int(at[position])
+        return host_of
 
     @staticmethod
     def _scaled(worth: Sequence[int]) -> list[int] | None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .failover import weak_hosts
+from .failover import LARGEST_CHECK, weak_hosts
 from .moves import Schedule
 from .packing import VARIANTS, Scale, best_fit, eject, fill_hosts
 from .problem import Bools, Ints, Problem, plain
@@ -83,7 +83,11 @@ def find_conflict(problem: Problem, rules: Sequence[Rule], allowed: Bools, host_
     if alone:
         def impossible(kept: list[Rule]) -> bool:
             return not static_mask(problem, kept)[alone[0]].any()
-        return _written(problem, _shrink([rule for rule in hard if alone[0] in rule.spec.workloads], impossible), alone[:1])
+        kept_rules = _shrink([rule for rule in hard if alone[0] in rule.spec.workloads], impossible)
+        held = _held(problem, alone[0])
+        # Its size matters only where nothing else stands against it.
+        size_matters = not held or (held["state"] != "drain" and not kept_rules)
+        return _written(problem, kept_rules, alone[:1] if size_matters else []) + ([held] if held else [])
     everyone = list(range(len(problem.workloads)))
     packed = None if set(missing) == set(stuck) else pack(problem, hard, everyone)
     if packed is not None or set(missing) == set(stuck):
@@ -111,8 +115,22 @@ def _no_way(problem: Problem, rules: Sequence[Rule], missing: Sequence[int], stu
     return [{"moves": [problem.workloads[w].name for w in stuck or missing], "explanation": "no order of moves keeps within capacity"}]
 
 
+def _held(problem: Problem, workload: int) -> dict[str, Any] | None:
+    """That a workload may not leave its host, which cannot keep it."""
+    item = problem.workloads[workload]
+    if item.movable:
+        return None
+    host = problem.hosts[item.current]
+    drains = f", and {host.name} drains" if host.state == "drain" else ""
+    return {"workload": item.name, "movable": False, "host": host.name, "state": host.state,
+            "explanation": f"{item.name} stays on {host.name} since movable is false{drains}"}
+
+
 def _failover(problem: Problem, weak: Sequence[int]) -> dict[str, Any]:
-    return {"policy": "failover", "value": problem.policy.failover, "hosts": [problem.hosts[host].name for host in weak]}
+    entry = {"policy": "failover", "value": problem.policy.failover, "hosts": [problem.hosts[host].name for host in weak]}
+    if not weak:
+        entry["explanation"] = f"too many sets of hosts to check, more than {LARGEST_CHECK}"
+    return entry
 
 
 def _shrink(elements: list[T], still_fails: Callable[[list[T]], bool]) -> list[T]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,7 +32,7 @@ def weak_hosts(problem: Problem, rules: Sequence[Rule], host_of: Ints) -> tuple[
 
     Room: capacity x overcommit without headroom, in every slot, nothing else moving, hard anti_affinity of scope host
     kept. Best fit, largest first, in two orders: a set that only a cleverer packing could save counts as weak. Sets
-    are checked one by one; more than 20,000 of them are refused (the answer is then the empty tuple).
+    are checked one by one; more than LARGEST_CHECK of them are refused (the answer is then the empty tuple).
     """
     k = problem.policy.failover
     used = sorted(set(host_of[host_of >= 0].tolist()))
@@ -39,12 +40,12 @@ def weak_hosts(problem: Problem, rules: Sequence[Rule], host_of: Ints) -> tuple[
         return None
     k = min(k, len(used))
     apart = [rule for rule in rules if rule.spec.hard and rule.spec.kind == "anti_affinity" and rule.spec.scope == "host"]
+    if math.comb(len(used), k) > LARGEST_CHECK:
+        return ()
     base = State(problem, apart, failover_mask(problem, rules), usable=problem.capacity)
     for workload in np.nonzero(host_of >= 0)[0].tolist():
         base.place((workload,), int(host_of[workload]))
-    for sets, failed in enumerate(itertools.combinations(used, k)):
-        if sets >= LARGEST_CHECK:
-            return ()
+    for failed in itertools.combinations(used, k):
         if not _survives(base, host_of, failed):
             return failed
     return None

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from . import schema
-from .problem import Host, Ints, Nodes, Policy, Problem, RuleSpec, Workload, exact, fingerprint, product, scaled
+from .problem import Host, Ints, Nodes, Policy, Problem, RuleSpec, Workload, exact, fingerprint, plain, product, scaled
 from .schema import Findings, ProblemError, label, shown
 
 KEYS = ("hosts", "workloads", "rules", "policy")
@@ -142,15 +143,16 @@ def _between(findings: Findings, hosts: list[dict[str, Any]], workloads: list[di
     for host in hosts:
         for resource in (host.get("numa_nodes") or [{}])[0]:
             if resource not in host["capacity"]:
-                findings.note(f"host '{host['name']}'", "numa_nodes", resource, f"resources of its capacity: {_few(set(host['capacity']))}")
+                findings.note(f"host '{label(host['name'])}'", "numa_nodes", resource,
+                              f"resources of its capacity: {_few(set(host['capacity']))}")
         watts = host.get("watts") or {}
         if watts and watts.get("busy", watts.get("idle", 0)) < watts.get("idle", 0):
             findings.note(f"host '{label(host['name'])}'", "watts.busy", watts["busy"],
                           f"a number of at least watts.idle ({watts['idle']})")
-    _check_sums(findings, hosts, workloads, policy)
+    _check_sums(findings, hosts, workloads, rules, policy)
 
 
-def _check_sums(findings: Findings, hosts: list[dict[str, Any]], workloads: list[dict[str, Any]],
+def _check_sums(findings: Findings, hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: list[dict[str, Any]],
                 policy: Mapping[str, Any]) -> None:
     """All sums must stay within 64 bits."""
     totals: dict[str, int] = {}
@@ -159,7 +161,7 @@ def _check_sums(findings: Findings, hosts: list[dict[str, Any]], workloads: list
             most = sum((product(node.get(resource, 0), exact((policy.get("overcommit") or {}).get(resource, 1)))
                         for node in host.get("numa_nodes") or ()), 0)
             if most >= _LARGEST_SUM:
-                findings.note(f"host '{host['name']}'", f"sum of numa_nodes of {resource}", most // 10**6,
+                findings.note(f"host '{label(host['name'])}'", f"sum of numa_nodes of {label(resource)}", most // 10**6,
                               f"at most {_LARGEST_SUM // 10**6}; use a larger unit")
     for item, key in [(workload, "demand") for workload in workloads] + [(host, "capacity") for host in hosts]:
         for resource, value in item[key].items():
@@ -167,6 +169,11 @@ def _check_sums(findings: Findings, hosts: list[dict[str, Any]], workloads: list
             factor = exact((policy.get("overcommit") or {}).get(resource, 1)) if key == "capacity" else Decimal(1)
             what = f"{key} of {label(resource)}"
             totals[what] = totals.get(what, 0) + product(peak, factor)
+    if policy.get("objective") == "watts":
+        # Power takes the mean over the slots, so here their sums have to fit as well.
+        slots = max((len(v) for w in workloads for v in w["demand"].values() if isinstance(v, list)), default=1)
+        totals |= {f"{what} over {slots} slots": total * slots for what, total in totals.items() if what.startswith("demand")}
+    totals["weight of soft rules"] = sum(scaled(rule.get("weight", 1)) for rule in rules if rule.get("enforce") == "soft")
     totals["move_cost"] = sum(scaled(workload["move_cost"]) if "move_cost" in workload else _moved(workload) for workload in workloads)
     for what, total in sorted(totals.items()):
         if total >= _LARGEST_SUM:
@@ -210,8 +217,7 @@ def _build(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: 
             demand[row, resources.index(name)] = [scaled(part) for part in value] if isinstance(value, list) else scaled(value)
     costs = [scaled(w["move_cost"]) if "move_cost" in w else _moved(w) for w in workloads]
     zones = sorted({_zone(host) for host in hosts})
-    specs = sorted({spec.text: spec for spec in (_rule(rule, host_index, workload_index) for rule in rules)}.values(),
-                   key=lambda spec: spec.text)
+    specs = _different(_rule(rule, host_index, workload_index) for rule in rules)
     settled = Policy(policy.get("objective", "hosts"), policy.get("failover", 0), policy.get("max_moves"),
                      policy.get("effort", "normal"), policy.get("seed", 0), policy.get("tradeoff", False))
     made_hosts = tuple(_host(host) for host in hosts)
@@ -223,8 +229,18 @@ def _build(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: 
         usable=per_host(lambda value, name: product(value, overcommit[name], spare[name])),
         demand=demand, current=np.array([w.current for w in made], dtype=np.int64),
         move_cost=np.array(costs, dtype=np.int64), zone=np.array([zones.index(_zone(h)) for h in hosts], dtype=np.int64),
-        nodes=tuple(nodes_of(host) for host in hosts), sha256=fingerprint(_canonical(hosts, workloads, specs, policy)),
+        nodes=tuple(nodes_of(host) for host in hosts),
+        sha256=fingerprint(_canonical(zip(hosts, made_hosts, strict=True), zip(workloads, made, strict=True), specs, settled, policy)),
     )
+
+
+def _different(specs: Iterable[RuleSpec]) -> list[RuleSpec]:
+    """Sorted; a soft rule that is written several times is one with the sum of the weights."""
+    found: dict[str, RuleSpec] = {}
+    for spec in specs:
+        there = found.get(spec.text)
+        found[spec.text] = spec if there is None else replace(there, weight=there.weight + spec.weight)
+    return [found[text] for text in sorted(found)]
 
 
 def _zone(host: Mapping[str, Any]) -> tuple[str, str]:
@@ -269,7 +285,7 @@ def _rule(rule: Mapping[str, Any], hosts: Mapping[str, int], workloads: Mapping[
     if "at_most" in own:
         written["at_most"] = rule.get("at_most", 1)
     if not hard:
-        written["weight"] = rule.get("weight", 1)
+        written["weight"] = plain(scaled(rule.get("weight", 1)))
     return RuleSpec(
         kind=rule["rule"], workloads=tuple(workloads[name] for name in rule["workloads"]),
         hosts=tuple(hosts[name] for name in rule.get("hosts", ())), scope=written.get("scope", "host"),
@@ -283,13 +299,24 @@ def _text(written: Mapping[str, Any]) -> str:
     return json.dumps(written, sort_keys=True, ensure_ascii=False)
 
 
-def _canonical(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: list[RuleSpec],
-               policy: Mapping[str, Any]) -> dict[str, Any]:
-    """What the plan depends on, in one order and with numbers in millionths."""
+def _canonical(hosts: Iterable[tuple[Mapping[str, Any], Host]], workloads: Iterable[tuple[Mapping[str, Any], Workload]],
+               rules: Sequence[RuleSpec], settled: Policy, policy: Mapping[str, Any]) -> dict[str, Any]:
+    """What the plan depends on, in one order, with defaults filled in and numbers in millionths."""
     def settle(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {str(key): settle(value[key]) for key in value}
         if isinstance(value, (list, tuple)):
             return [settle(part) for part in value]
+        if isinstance(value, frozenset):
+            return sorted(value)
         return scaled(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-    return {"hosts": settle(hosts), "workloads": settle(workloads), "rules": [rule.text for rule in rules], "policy": settle(policy)}
+    return {
+        "hosts": [settle({**vars(made), "zone": _zone(host), "capacity": host["capacity"], "numa_nodes": host.get("numa_nodes")})
+                  for host, made in hosts],
+        "workloads": [settle({**vars(made), "demand": workload["demand"]}) for workload, made in workloads],
+        "rules": [{"text": rule.text, "weight": rule.weight} for rule in rules],
+        "policy": settle({
+            **vars(settled), "headroom": {name: value for name, value in (policy.get("headroom") or {}).items() if value},
+            "overcommit": {name: value for name, value in (policy.get("overcommit") or {}).items() if value != 1},
+        }),
+    }

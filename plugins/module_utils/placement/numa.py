@@ -43,7 +43,8 @@ def seats(problem: Problem, host: int, members: Sequence[int]) -> Seats:
         node_of[members[row]] = None
         room -= _shares(demand[row], np.repeat(nodes.room, slots, axis=1))
     rows = np.nonzero(narrow)[0]
-    if (room < 0).any() or (demand[rows].sum(axis=0) > room.sum(axis=0)).any():
+    too_large = (demand > np.repeat(nodes.room.sum(axis=0), slots)).any()
+    if too_large or (room < 0).any() or (demand[rows].sum(axis=0) > room.sum(axis=0)).any():
         return Seats(node_of, tuple(members))
     # Sizes in parts of the largest node, so that resources can be added up.
     parts = np.rint(demand[rows] / np.maximum(np.repeat(nodes.room.max(axis=0), slots), 1) * _PARTS).astype(np.int64)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .packing import Item
 from .problem import Ints
-from .repair import Units
+from .repair import SOLVED_BITS, Units
 from .solver import new_solver
 from .state import State
 
@@ -59,23 +59,41 @@ def prove(state: State, items: Sequence[Item], used: int, bound: int, seed: int)
     effort = state.problem.policy.effort
     if used <= bound or not items or not MOST_TYPES[effort]:
         return Proof(bound, None)
-    units = Units(state, items)
-    open_hosts = np.nonzero(state.allowed.any(axis=0))[0]
-    room = units.room[open_hosts].max(axis=0)
-    columns = _columns(units, room)
-    demand, kind, counts = _types(units.demand[:, columns])
-    if len(demand) > MOST_TYPES[effort] or (len(columns) > 1 and demand.size > MOST_ENTRIES[effort]):
+    # What was rounded the one way proves, and the other way it packs.
+    relaxed = Units(state, items, relaxed=True, bits=SOLVED_BITS)
+    made = _master(state, items, relaxed, seed)
+    if made is None:
         return Proof(bound, None)
-    master = _Master(demand, room[columns], counts, seed, _PRICING_WORK[effort])
-    alike = _alike(state, items, units, open_hosts) and len(columns) == units.demand.shape[1]
-    for host in np.nonzero(state.count > 0)[0]:
-        inside = [position for position, item in enumerate(items) if state.host_of[item[0]] == host]
-        master.add(np.bincount(kind[inside], minlength=len(demand)))
-    bound = max(bound, master.solve(used))
-    if not alike or bound >= used:
+    bound = max(bound, made[0].solve(used))
+    if bound >= used:
+        return Proof(bound, None)
+    units = relaxed
+    if not relaxed.exact:
+        units = Units(state, items, bits=SOLVED_BITS)
+        made = _master(state, items, units, seed)
+        if made is None:
+            return Proof(bound, None)
+        made[0].solve(used)
+    master, kind, whole = made
+    if not whole or not _alike(state, items, units, np.nonzero(state.allowed.any(axis=0))[0]):
         return Proof(bound, None)
     cover = master.cover(bound, used)
     return Proof(bound, _groups(cover, kind) if cover is not None else None)
+
+
+def _master(state: State, items: Sequence[Item], units: Units, seed: int) -> tuple[_Master, Ints, bool] | None:
+    """(programs that begin with the patterns of a state, the type of each item, whether all resources are in them); None when too large."""
+    effort = state.problem.policy.effort
+    room = units.room[state.allowed.any(axis=0)].max(axis=0)
+    columns = _columns(units, room)
+    demand, kind, counts = _types(units.demand[:, columns])
+    if len(demand) > MOST_TYPES[effort] or (len(columns) > 1 and demand.size > MOST_ENTRIES[effort]):
+        return None
+    master = _Master(demand, room[columns], counts, seed, _PRICING_WORK[effort])
+    for host in np.nonzero(state.count > 0)[0]:
+        inside = [position for position, item in enumerate(items) if state.host_of[item[0]] == host]
+        master.add(np.bincount(kind[inside], minlength=len(demand)))
+    return master, kind, len(columns) == units.demand.shape[1]
 
 
 def _columns(units: Units, room: Floats) -> Ints:

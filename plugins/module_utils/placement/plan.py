@@ -58,8 +58,9 @@ def place(document: Mapping[str, Any]) -> dict[str, Any]:
     ranking = Ranking(problem, rules, bound)
     candidates = find_candidates(ranking, allowed, items)
     bound, candidates = _prove(ranking, allowed, items, bound, candidates)
+    ranking.bound = bound
     model = Model(State(problem, rules, allowed), items, rules)
-    candidates = _cheapest(ranking, candidates, model)
+    candidates = _cheapest(ranking, _fewest(ranking, candidates, model), model)
     chosen, schedule, weak = choose(problem, rules, candidates)
     if problem.policy.failover and weak is not None and chosen.complete():
         chosen, schedule, weak = spread_out(ranking, allowed, items, int(chosen.worth[6])) or (chosen, schedule, weak)
@@ -111,6 +112,20 @@ def _prove(ranking: Ranking, allowed: Bools, items: Sequence[Item], bound: int,
     return bound, ranking.of(found)
 
 
+def _fewest(ranking: Ranking, candidates: list[Candidate], model: Model) -> list[Candidate]:
+    """The candidates, and on a small estate those on fewer hosts than the best of them that the exact model finds."""
+    problem = ranking.problem
+    if not candidates or problem.policy.objective != "hosts" or not candidates[0].complete() or not model.small:
+        return candidates
+    found = [candidate.host_of for candidate in candidates]
+    for hosts in range(int(candidates[0].worth[6]) - 1, ranking.bound - 1, -1):
+        solved = model.solve(hosts, [int((problem.current[list(item)] >= 0).sum()) for item in model.items])
+        if solved is None:
+            break
+        found.append(solved)
+    return ranking.of(found)
+
+
 def _cheapest(ranking: Ranking, candidates: list[Candidate], model: Model) -> list[Candidate]:
     """The candidates, the one that moves least on the fewest hosts found, by the exact model where it is small enough, and the
     best of them made better step by step.
@@ -125,7 +140,7 @@ def _cheapest(ranking: Ranking, candidates: list[Candidate], model: Model) -> li
         moving = [[member for member in item if problem.current[member] >= 0] for item in model.items]
         worth = [int(problem.move_cost[members].sum()) * many + len(members) * SCALE for members in moving]
         solved = model.solve(int(candidates[0].worth[6]), worth)
-        found += [solved.host_of] if solved is not None else []
+        found += [solved] if solved is not None else []
     best = ranking.of(found)[0].host_of
     if not few_pairs(problem):
         return ranking.of(found)
@@ -249,8 +264,12 @@ def _reached(problem: Problem, rules: Sequence[Rule], candidate: Candidate, sche
 
 def _plan(problem: Problem, rules: Sequence[Rule], allowed: Bools, candidates: Sequence[Candidate], chosen: Candidate,
           schedule: Schedule, weak: tuple[int, ...] | None, bound: int, model: Model) -> dict[str, Any]:
-    host_of = chosen.host_of.copy()
-    host_of[list(schedule.stuck)] = -1
+    host_of, stuck = chosen.host_of.copy(), set(schedule.stuck)
+    while schedule.stuck:
+        # Those who cannot get there stay where they are, so that nobody is left on half of the way; which may hold up others.
+        host_of[list(schedule.stuck)] = -1
+        schedule = Schedule(problem, rules, host_of)
+        stuck |= set(schedule.stuck)
     worth = evaluate(problem, rules, host_of)
     good = worth[0] == 0 and worth[1] == 0 and weak is None
     moved = sorted({move.workload for move in schedule.moves if move.source >= 0})
@@ -268,8 +287,8 @@ def _plan(problem: Problem, rules: Sequence[Rule], allowed: Bools, candidates: S
         "placement": {w.name: names[host_of[i]] for i, w in enumerate(problem.workloads) if host_of[i] >= 0},
         "hosts": _hosts(problem, host_of),
         "moves": _moves(problem, rules, host_of, schedule),
-        "unplaced": unplaced_reasons(problem, rules, allowed, host_of, schedule.stuck),
-        "conflict": [] if good else find_conflict(problem, rules, allowed, host_of, schedule.stuck, weak),
+        "unplaced": unplaced_reasons(problem, rules, allowed, host_of, sorted(stuck)),
+        "conflict": [] if good else find_conflict(problem, rules, allowed, host_of, sorted(stuck), weak),
     }
     if problem.policy.tradeoff or problem.policy.effort == "thorough":
         plan["tradeoff"] = tradeoff([*candidates, chosen], model)
@@ -301,7 +320,7 @@ def tradeoff(candidates: Sequence[Candidate], model: Model) -> list[dict[str, in
         for hosts in range(min(fewest), most + 1):
             found = model.solve(hosts, ones)
             if found is not None:
-                moved = int(((current >= 0) & (found.host_of != current)).sum())
+                moved = int(((current >= 0) & (found != current)).sum())
                 fewest[hosts] = min(moved, fewest.get(hosts, moved))
     return [{"hosts": hosts, "moves": fewest[hosts]} for hosts in sorted(fewest, reverse=True)
             if not any(other < hosts and fewest[other] <= fewest[hosts] for other in fewest)]

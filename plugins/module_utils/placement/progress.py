@@ -150,7 +150,7 @@ def _steps(findings: list[str], value: Any, last: int) -> set[int]:
 
 def _stuck(findings: list[str], value: Any, moves: Sequence[_Move]) -> set[str]:
     """The workloads whose next step failed."""
-    names = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    names = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
     if not isinstance(names, list | tuple):
         findings.append(f"failed: value {shown(value)}, allowed names of workloads")
         return set()

@@ -29,6 +29,8 @@ WORK = {"quick": 0, "normal": 5_000_000_000, "thorough": 12_000_000_000}
 ROUNDS_AN_ITEM = {"quick": 0, "normal": 150, "thorough": 1_500}
 
 _FINE_BITS = 20
+SOLVED_BITS = 26
+"""For programs that HiGHS solves, whose answers are held against whole numbers afterwards: exact for most numbers that people write."""
 _SWAP_ELEMENTS = 300_000
 _ROUND_ELEMENTS = 40_000
 _TENURE = 8
@@ -40,12 +42,13 @@ _NEVER = 2.0**61
 class Units:
     """Demands and room in small whole numbers, resources and slots in one axis.
 
-    demand[items, d] is rounded up and room[hosts, d] down where numbers are too large, so what fits here fits. Each resource is
-    divided by its greatest common divisor first, so that usual numbers (whole MiB, whole percent) stay exact; `weight` makes
-    resources comparable: overload times weight is a share of the largest host in parts of 2**20.
+    demand[items, d] is rounded up and room[hosts, d] down where the largest host takes more than `bits`, so what fits here fits.
+    Each resource is divided by its greatest common divisor first, so that usual numbers (whole MiB, whole percent) stay exact.
+    relaxed: demand is rounded down as well, so what fits in truth fits here, which is what a bound needs. exact: nothing was rounded.
+    weight: makes resources comparable: overload times weight is a share of the largest host in parts of 2**20.
     """
 
-    def __init__(self, state: State, items: Sequence[Item]) -> None:
+    def __init__(self, state: State, items: Sequence[Item], relaxed: bool = False, bits: int = _FINE_BITS) -> None:
         problem = state.problem
         resources, slots = len(problem.resources), problem.slots
         room = state.free + _loads(state)
@@ -53,12 +56,15 @@ class Units:
         self.demand = np.empty((len(items), resources * slots))
         self.room = np.empty((len(problem.hosts), resources * slots))
         self.weight = np.empty(resources * slots)
+        self.exact = True
         for resource in range(resources):
             columns = slice(resource * slots, (resource + 1) * slots)
             divisor = int(np.gcd.reduce(np.concatenate([demand[:, resource].ravel(), room[:, resource].ravel()]))) or 1
             largest = int(room[:, resource].max()) // divisor
-            shift = max(0, largest.bit_length() - _FINE_BITS)
-            self.demand[:, columns] = -((-demand[:, resource] // divisor) >> shift)
+            shift = max(0, largest.bit_length() - bits)
+            self.exact = self.exact and not shift
+            sizes = demand[:, resource] // divisor
+            self.demand[:, columns] = sizes >> shift if relaxed else -(-sizes >> shift)
             self.room[:, columns] = (room[:, resource] // divisor) >> shift
             self.weight[columns] = max(1, (1 << _FINE_BITS) // max(largest >> shift, 1))
 

@@ -245,8 +245,8 @@ def conflict_text(entry: Any) -> str:
     if not isinstance(entry, Mapping):
         return _plain_text(entry)
     if entry.get("explanation"):
-        kind = next((str(entry[key]) for key in ("rule", "policy") if key in entry), "order of moves")
-        return f"{kind}: {entry['explanation']}"
+        kind = next((f"{entry[key]}: " for key in ("rule", "policy") if key in entry), "order of moves: " if "moves" in entry else "")
+        return f"{kind}{entry['explanation']}"
     if "workload" in entry and isinstance(entry.get("demand"), Mapping):
         parts = (f"{label(name)} {amount(name, float(peak))}" for name, peak in sorted(entry["demand"].items()))
         return f"{entry['workload']} needs {', '.join(parts)}"

@@ -196,6 +196,10 @@ SUMS = [
      "sum of capacity of cpu_cores: value 2" + "0" * 24 + ", allowed"),
     ("move_cost", {"hosts": hosts(3, 9), "workloads": work(20, 1, current="h0", move_cost=1e12)},
      "sum of move_cost: value 20000000000000, allowed at most"),
+    ("weights", {"rules": [{"rule": "ban", "workloads": ["w0"], "hosts": ["h0"], "enforce": "soft", "weight": 10**12 - number}
+                           for number in range(10)]}, "sum of weight of soft rules: value 9999999999955, allowed at most"),
+    ("power", {"hosts": hosts(2, 1e12, watts={"idle": 1, "busy": 2}), "workloads": work(1, [9e11] * 11), "policy": {"objective": "watts"}},
+     "sum of demand of cpu_cores over 11 slots: value 9900000000000, allowed at most"),
 ]
 
 

@@ -96,7 +96,8 @@ def test_src_and_options_give_the_same_plan(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(("content", "expected"), [
-    ("{", "src: value"), ('{"host": []}', "problem: unknown key 'host'"),
+    ("{", "src: value"), ('{"hosts": [], "hosts": []}', "key 'hosts' stands twice in one mapping"),
+    ('{"host": []}', "problem: unknown key 'host'"),
     ("[" * 200_000, "nested too deeply, allowed a JSON file with hosts, workloads"),
     ('{"hosts": [{"name": "\\ud800", "capacity": {"cpu_cores": 1}}]}', "name: value '\\ud800', allowed a non-empty string of characters"),
     ('{"policy": {"seed": 1' + "0" * 5000 + "}}", "src: value"),

@@ -167,3 +167,45 @@ def test_the_verifier_sees_a_spoilt_plan(spoil: Any) -> None:
     assert plan["moves"]
     spoil(plan)
     assert violations(problem, plan)
+
+
+def test_the_fingerprint_is_that_of_the_normalised_problem() -> None:
+    written = {"hosts": hosts(2, state="active", watts={"idle": 5}), "workloads": work(1, a="h0", b=None), "policy": {"objective": "hosts"},
+               "rules": [{"rule": "root", "workloads": ["a"], "enforce": "soft", "weight": 1.0, "during": "end"}]}
+    short = {"hosts": hosts(2, watts={"idle": 5, "busy": 5.0}), "workloads": work(1, b=None, a="h0"),
+             "rules": [{"rule": "root", "workloads": ["a"], "enforce": "soft"}], "policy": {"headroom": {"cpu_cores": 0}}}
+    assert place(written) == place(short)
+    short["hosts"][0]["watts"]["busy"] = 6
+    assert place(written)["inputs_sha256"] != place(short)["inputs_sha256"]
+
+
+def test_a_soft_rule_written_twice_weighs_twice() -> None:
+    once = [{"rule": "ban", "workloads": ["a"], "hosts": ["h1"], "enforce": "soft", "weight": 1.5}]
+    twice = [{"rule": "ban", "workloads": ["a"], "hosts": ["h0"], "enforce": "soft", "weight": 1}] * 2
+    problem = {"hosts": hosts(2), "workloads": work(1, a=None), "rules": once + twice}
+    assert planned(problem)["placement"] == {"a": "h1"}
+    assert planned({**problem, "rules": once + twice[:1]})["placement"] == {"a": "h0"}
+
+
+def test_more_sets_of_hosts_than_can_be_checked_are_named() -> None:
+    problem = {"hosts": hosts(66), "workloads": work(4, **{f"w{number:02}": None for number in range(60)}), "policy": {"failover": 3}}
+    assert place(problem)["conflict"] == [
+        {"policy": "failover", "value": 3, "hosts": [], "explanation": "too many sets of hosts to check, more than 20000"}]
+
+
+def test_few_hosts_of_unlike_shape_are_found() -> None:
+    shapes, sizes = [(4, 10), (7, 4), (5, 6), (6, 8)], [(0, 1), (5, 1), (3, 5), (0, 4), (3, 3)]
+    plan = planned({
+        "hosts": [{"name": f"h{number}", "capacity": {"cpu_cores": cpu, "memory_mib": memory}}
+                  for number, (cpu, memory) in enumerate(shapes)],
+        "workloads": [{"name": f"w{number}", "demand": {"cpu_cores": cpu, "memory_mib": memory}}
+                      for number, (cpu, memory) in enumerate(sizes)],
+    })
+    assert plan["summary"]["hosts_used"] == 2
+
+
+def test_what_may_not_leave_a_host_that_drains_is_the_conflict() -> None:
+    pinned = [{**work(1, a="h0")[0], "movable": False}]
+    plan = planned({"hosts": [{**hosts(1)[0], "state": "drain"}, *hosts(2)[1:]], "workloads": pinned})
+    assert plan["conflict"] == [{"workload": "a", "movable": False, "host": "h0", "state": "drain",
+                                 "explanation": "a stays on h0 since movable is false, and h0 drains"}]
