@@ -74,7 +74,7 @@ def violations(problem: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     broken = [rule for rule in estate.rules if (rule.get("enforce") or "hard") == "hard" and amount(estate, rule, _where(placement))]
     found += [f"broken: {rule}" for rule in broken]
     found += _summary(estate, plan) + _status(estate, plan) + _hosts(estate, plan) + _tradeoff(estate, plan) + _moves(estate, plan)
-    found += _shape(plan["moves"], missing)
+    found += _shape(plan["moves"])
     if plan["status"] != "infeasible":
         found += _failover(estate, placement)
     return found
@@ -236,14 +236,13 @@ def _tradeoff(estate: Estate, plan: dict[str, Any]) -> list[str]:
     return found
 
 
-def _shape(moves: list[dict[str, Any]], missing: set[str]) -> list[str]:
-    """One move a workload, or two of which the first is a parking stop; times that can be. What is unplaced may end at the stop."""
+def _shape(moves: list[dict[str, Any]]) -> list[str]:
+    """One move a workload, or two of which the first is a parking stop; times that can be."""
     found = []
     for name in sorted({move["workload"] for move in moves}):
         own = [move for move in moves if move["workload"] == name]
         stops = [bool(move.get("parking")) for move in own]
-        good = [[False], [True, False]] + [[True]] * (name in missing)
-        if stops not in good or (len(own) == 2 and own[0]["from"] == own[1]["to"]):
+        if stops not in ([False], [True, False]) or (len(own) == 2 and own[0]["from"] == own[1]["to"]):
             found.append(f"{name}: stops {stops} on the way from {own[0]['from']} to {own[-1]['to']}")
     for move in moves:
         if not 0 <= move["downtime_seconds"] <= move["seconds"] or (move["method"] == "offline") != (
