@@ -15,7 +15,7 @@ from tests.lab.emulation import fault_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MOLECULE = str(Path(sys.executable).parent / "molecule")
-SCENARIOS = ("network", "consolidation", "dom0", "faults")
+SCENARIOS = ("network", "consolidation", "dom0")
 ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 
 
