@@ -193,10 +193,11 @@ def _identities(name: str, host: HostVars) -> Iterator[tuple[Path, tuple[str, st
             for number, address in enumerate(item.get("addresses") or []):
                 yield (*path, "addresses", number), title, "addresses", alike(address, address.split("/")[0].lower())
     for index, array in enumerate(host.get("storage_arrays") or []):
-        for number, member in enumerate(array.get("members") or []):
+        disks = [(part, number, disk) for part in ("members", "spares") for number, disk in enumerate(array.get(part) or [])]
+        for part, number, member in disks:
             key = "serial" if member.get("serial") else "id"
             if member.get(key):
-                path = ("hosts", name, "storage_arrays", index, "members", number, key)
+                path = ("hosts", name, "storage_arrays", index, part, number, key)
                 yield path, ("array", str(array["name"])), key, alike(member[key], plain(member[key]))
 
 
