@@ -6,6 +6,9 @@ Usage: python tools/audit.py -i inventories/NAME [--limit xen01] [other argument
 """
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,12 +21,25 @@ CODES = {"in_sync": 0, "drift": 10, "unknown": 20}
 NO_VERDICT = 1
 
 
-def main(arguments: list[str], program: str = str(Path(sys.executable).parent / "ansible-playbook")) -> int:
-    """The code. arguments: for ansible-playbook; program: what is run in its place (for tests)."""
+def playbook_program() -> str | None:
+    """ansible-playbook beside the interpreter, else in PATH; None without it."""
+    return shutil.which("ansible-playbook", path=str(Path(sys.executable).parent)) or shutil.which("ansible-playbook")
+
+
+def main(arguments: list[str]) -> int:
+    """The code. arguments: for ansible-playbook."""
+    program = playbook_program()
+    if program is None:
+        print(f"audit: ansible-playbook: found neither in {Path(sys.executable).parent} nor in PATH; run it as"
+              f" {ROOT / '.venv' / 'bin' / 'python'} tools/audit.py, or put ansible-playbook into PATH", file=sys.stderr)
+        return NO_VERDICT
+    # Ansible looks for its configuration in the current folder, which need not be the checkout.
+    environment = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **os.environ}
     with tempfile.TemporaryDirectory(prefix="xenfold-audit-") as folder:
         # audit.json may be that of an earlier run, which this one did not come to write.
         verdict = Path(folder) / "verdict"
-        code = subprocess.run([program, *arguments, "-e", f"audit_verdict={verdict}", str(PLAYBOOK)]).returncode
+        command = [program, *arguments, "-e", json.dumps({"audit_verdict": str(verdict)}), str(PLAYBOOK)]
+        code = subprocess.run(command, env=environment).returncode
         if code:
             return code if code > 0 else 128 - code
         said = verdict.read_text().strip() if verdict.is_file() else ""

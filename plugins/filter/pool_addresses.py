@@ -8,9 +8,9 @@ short_description: Addresses of the other hosts of a host's pool
 version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
-  - Those in C(network_bridges), C(network_vlans) and C(network_bonds), and C(ansible_host) where it is an address, of all hosts that
-    have the same C(estate_host.pool). The role P(xenfold.consolidation.dom0#role) lets them in when C(dom0_firewall.migration_from)
-    says C(pool).
+  - Those in C(network_bridges), C(network_vlans) and C(network_bonds), and C(ansible_host) where it is an address (without it the
+    host's name where that is one), of all hosts that have the same C(estate_host.pool); a host without one is of the pool V(default).
+    The role P(xenfold.consolidation.dom0#role) lets them in when C(dom0_firewall.migration_from) says C(pool).
 positional: host, hosts
 options:
   _input:
@@ -47,6 +47,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import DEFAULT_POOL
 
 
 def _pool_addresses(variables: Any, host: Any, hosts: Any) -> list[str]:
@@ -55,7 +56,7 @@ def _pool_addresses(variables: Any, host: Any, hosts: Any) -> list[str]:
             f"pool_addresses: values of type {type(variables).__name__} and {type(hosts).__name__}, allowed the variables of all hosts,"
             " as in hostvars, and the names of those to look at")
     try:
-        return firewall.pool_addresses({name: variables[name] for name in [host, *hosts]}, host)
+        return firewall.pool_addresses({name: variables[name] for name in [host, *hosts]}, host, DEFAULT_POOL)
     except ValueError as error:
         raise AnsibleFilterError(f"pool_addresses: {error}") from error
     except (LookupError, TypeError, AttributeError) as error:

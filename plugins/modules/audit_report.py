@@ -12,8 +12,8 @@ description:
   - Turns what hosts answered into findings and a verdict, and writes both as JSON for machines and as Markdown for people.
   - Runs on the control node and contacts nobody. The same answers give the same bytes; nothing is written when they are there already.
   - A host is V(in_sync) only when everything could be asked. One that could not be reached is V(unknown), and so is one of which
-    something is not known and nothing else is found; one with findings is V(drift). Of all hosts, V(unknown) wins over V(drift), and that
-    over V(in_sync).
+    something is not known and nothing but failed checks is found; one with findings is V(drift). Of all hosts, V(unknown) wins over
+    V(drift), and that over V(in_sync).
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
   estate:
@@ -35,8 +35,9 @@ options:
       - By host, what its modules returned - C(host) of P(xenfold.consolidation.host_info#module), and in check mode C(dom0) of
         P(xenfold.consolidation.dom0#module), C(network) of P(xenfold.consolidation.network#module), C(arrays) of
         P(xenfold.consolidation.md_array#module) and C(volumes) of P(xenfold.consolidation.lvm_volumes#module).
+      - C(arguments) of a host has the results of P(ansible.builtin.validate_argument_spec#module), with the role as C(item).
       - C(wanted) of a host has C(arrays) (its C(storage_arrays)), C(other_arrays) (UUIDs or names of arrays that are not of the estate
-        and may be there) and C(pool).
+        and may be there) and C(pool) (V(default) when left out). What is wrong there makes something of that host unknown.
     type: dict
     required: true
   json:

@@ -64,7 +64,8 @@ options:
     choices: [none, chrony]
     default: none
   ntp_servers:
-    description: Names or addresses that chrony prefers. Empty leaves it to the servers in the distribution's C(chrony.conf).
+    description: Names or addresses that chrony prefers. Empty leaves it to the servers in the distribution's C(chrony.conf). Only
+      with O(time=chrony), and where C(chrony.conf) reads C(/etc/chrony/sources.d).
     type: list
     elements: str
     default: []
@@ -152,6 +153,7 @@ guests:
   sample: [web01]
 """
 
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -223,11 +225,18 @@ def main() -> None:
         missing = reasons + [action.line() for action in actions]
         module.fail_json(msg=f"Xen does not run as asked: {'; '.join(missing)}", **result)
     if actions and not module.check_mode:
+        menu_time = state.menu_time()
         carry_out.apply(runner, steps)
         after = state.read(runner, packages, settings=settings)
-        if (after.menu_is_old or not plan.menu_is_right(after.grub_cfg, settings)) and not steps.update_grub:
+        # Finished packages may have made the menu before the drop-in was written.
+        made = steps.update_grub or (not steps.finish_packages and state.menu_time() != menu_time)
+        if not steps.update_grub and ((after.menu_is_old and not made) or not plan.menu_is_right(after.grub_cfg, settings)):
             runner.change(["update-grub"])
             after = state.read(runner, packages, settings=settings)
+            made = True
+        if after.menu_is_old and made:
+            carry_out.date_drop_in()
+            after = replace(after, menu_is_old=False)
         if not plan.menu_is_right(after.grub_cfg, settings):
             # Told before anyone reboots: such a host would come back without Xen.
             module.fail_json(msg=f"{state.GRUB_CFG} does not start Xen by default with"

@@ -27,7 +27,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 arrays:
-  description: The md arrays that the kernel knows. The state of a member is V(active), V(failed), V(spare), V(journal) or V(replacement).
+  description:
+    - The md arrays that the kernel knows. The state of a member is V(active), V(failed), V(spare), V(journal) or V(replacement).
+    - C(container) tells those that only hold the metadata of firmware RAID (IMSM, DDF) and are never active.
   returned: always
   type: list
   elements: dict
@@ -40,6 +42,7 @@ arrays:
       slots: 4
       working: 4
       sync: null
+      container: false
       members: [{device: sdb, serial: WD-1, state: active}]
 bonds:
   description: The bonds that the kernel has. O(ignore:partner) is null in modes other than 802.3ad, and zeros while nobody answers.

@@ -14,8 +14,11 @@ description:
     use is never wiped.
   - An array whose disks all carry its UUID is assembled when it does not run, gets its name back when it runs as C(md127), and is left
     alone otherwise. A set of which only a part belongs to the array is neither created nor assembled. An array that runs without
-    some of its members is left as it is; a warning names the disks and what to do. Level and number of members are not changed.
-  - Bitmap, partial parity log, hot spares and limits of synchronisation are changed while the array works.
+    some of its members is left as it is, and a warning names the disks and what to do. Only a disk that the inventory names, with its
+    serial and size, and that holds nothing is added to it again. Level and number of members are not changed.
+  - The first 256 MiB and the last MiB of every disk of a new array are zeroed, so that nothing of before shows in it.
+  - Bitmap, partial parity log, hot spares and limits of synchronisation are changed while the array works and lacks no
+    member. A spare that failed or was removed is a warning.
   - Writes the arrays into C(mdadm.conf) by UUID and brings the initramfs images up to date, also after a run that was cut off.
   - Gives the monthly scrub a time that follows from O(host), by mdadm's own timers, so that hosts do not all scrub at once.
   - Installs the package C(mdadm) where it is missing.
@@ -133,11 +136,12 @@ options:
         description: Hour of the day, 0 to 23. A scrub pauses after six hours and goes on at that hour of the next day.
         type: int
   mail_to:
-    description: Who gets mail from C(mdadm --monitor) when a disk fails. Empty or not given leaves what C(mdadm.conf) says.
+    description: Who gets mail from C(mdadm --monitor) when a disk fails. Empty or not given leaves what C(mdadm.conf) says,
+      or brings it back.
     type: str
   event_program:
     description: Program that C(mdadm --monitor) runs with each event, array and disk as arguments. Empty or not given leaves what
-      C(mdadm.conf) says.
+      C(mdadm.conf) says, or brings it back.
     type: str
 """
 
@@ -278,16 +282,20 @@ def warn_of_lacking(
             module.warn(md.lacks_unseen(array["name"], now["missing_members"], now["resync"], array["members"]))
 
 
-def plan_watch(module: AnsibleModule, units: dict[str, dict[str, str]], files: list[WantedFile]) -> list[tuple[Action, list[str]]]:
-    """Timers and monitor: actions with their commands. units: empty while mdadm is not installed."""
+def plan_watch(
+    module: AnsibleModule, units: dict[str, dict[str, str]], files: list[WantedFile], told: bool,
+) -> list[tuple[Action, list[str]]]:
+    """Timers and monitor: actions with their commands. units: empty while mdadm is not installed; told: whether our block in mdadm.conf
+    named until now whom the monitor tells."""
     timed = any(file.path in map(watch.drop_in, watch.TIMERS) for file in files)
     found = [(Action("update", "timers of the scrub", " ".join(command[1:])), command) for command in watch.timer_commands(units, timed)]
     conf = Path(md.CONFIGURATION)
-    if module.params["mail_to"] or module.params["event_program"]:
-        rewritten = any(file.path == md.CONFIGURATION for file in files) or not conf.exists()
-        if rewritten or watch.monitor_is_old(units.get(watch.MONITOR, {}), conf.stat().st_mtime):
-            action = Action("restart", f"service {watch.MONITOR}", "it reads mdadm.conf once")
-            found.append((action, ["systemctl", "restart", watch.MONITOR]))
+    rewritten = any(file.path == md.CONFIGURATION for file in files) or not conf.exists()
+    tells = module.params["mail_to"] or module.params["event_program"]
+    old = rewritten if not tells else rewritten or watch.monitor_is_old(units.get(watch.MONITOR, {}), conf.stat().st_mtime)
+    if old and (tells or told):
+        action = Action("restart", f"service {watch.MONITOR}", "it reads mdadm.conf once")
+        found.append((action, ["systemctl", "restart", watch.MONITOR]))
     return found
 
 
@@ -324,7 +332,7 @@ def main() -> None:
         plan = plan_arrays(module, runner, arrays)
         files, texts = wanted_files(module, plan.uuids, watched)
     units = watch.unit_states(runner) if watched and (not absent or not module.check_mode) else {}
-    watching = plan_watch(module, units, files) if watched else []
+    watching = plan_watch(module, units, files, md.block_tells(texts[md.CONFIGURATION] or "")) if watched else []
     write = any(file.path == md.CONFIGURATION for file in files)
     refresh = runner.tool("update-initramfs") and (write or bool(md_host.old_images(Path("/boot"), Path(md.CONFIGURATION))))
     # The files come first: the UUIDs are known, and an array gets its name from mdadm.conf whenever it appears.

@@ -14,6 +14,7 @@ description:
   - A disk that works is never taken out of an array that lacks members already.
   - The new disk must be provably empty, or O(wipe) names its serial; a disk in use is never wiped. It must be large enough and belong
     to nothing. Else it is refused and named, and nothing is changed.
+  - A disk that is gone is removed by its kernel name. Where several are gone, each is removed and named.
   - Goes on from wherever an earlier run or the kernel left the array; the kernel fills the new disk in any case.
   - The inventory is not changed; RV(inventory) says what to write there.
 extends_documentation_fragment: xenfold.consolidation.attributes
@@ -104,7 +105,9 @@ inventory:
   elements: str
 """
 
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -163,6 +166,15 @@ def find_new(module: AnsibleModule, listing: dict[str, Any]) -> tuple[str, str]:
     return found[0], given or telling[0]
 
 
+def frozen(live: md.Live) -> str:
+    """What to say of an array whose synchronisation is frozen; empty when it is not."""
+    try:
+        action = (Path("/sys/block") / os.path.basename(live.kernel) / "md" / "sync_action").read_text().strip()
+    except OSError:
+        return ""
+    return replace.why_frozen(live.kernel, action)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -194,7 +206,7 @@ def main() -> None:
             told = plan.errors or [f"'{again[0]}' had no effect; see mdadm --detail /dev/md/{array['name']} and the kernel's log"]
             begin = "" if done else "No disk was changed. "
             module.fail_json(msg=f"{begin}array '{array['name']}': " + ". ".join(told), errors=told, actions=[a.data() for a in done])
-        percent = 100.0 if plan.done else (live.sync or {}).get("percent", 0.0)
+        percent = replace.percent_of(live, plan.done)
         if module.check_mode:
             done = [step.action for step in [*plan.steps, *plan.later]]
             break
@@ -209,10 +221,13 @@ def main() -> None:
         else:
             idle = 0 if live.sync else idle + 1
             if idle > IDLE_POLLS:
-                module.fail_json(msg=f"array '{array['name']}': the kernel does not begin to fill {path} (serial {new_serial}); see mdadm"
-                                     f" --detail /dev/md/{array['name']} and the kernel's log", actions=[a.data() for a in done])
+                told = [f"the kernel does not begin to fill {path} (serial {new_serial})",
+                        frozen(live) or f"See mdadm --detail /dev/md/{array['name']} and the kernel's log"]
+                module.fail_json(msg=f"array '{array['name']}': " + ". ".join(told), actions=[a.data() for a in done])
             time.sleep(POLL_SECONDS)
         live = md_host.read_live(live.kernel) or live
+    if idle and not plan.done and (told_frozen := frozen(live)):
+        module.warn(f"array '{array['name']}': {told_frozen}")
     if plan.done and live.missing:
         module.warn(f"array '{array['name']}': the new disk holds everything, but /dev/md/{array['name']} lacks {live.missing} of its"
                     " members still: replace the next disk")

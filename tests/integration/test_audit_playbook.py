@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -27,13 +29,16 @@ def inventory(folder: Path, **hosts: dict[str, object]) -> Path:
     return path.parent
 
 
-def audit(estate: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def audit(
+    estate: Path, folder: Path, *arguments: str, cwd: Path = ROOT, **more: str,
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
         "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "PYTHONDONTWRITEBYTECODE": "1", "ANSIBLE_SSH_RETRIES": "0",
+        **more,
     }
     command = [sys.executable, str(PROGRAM), "-i", str(estate), "-e", f"plan_dir={folder}", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def test_hosts_that_cannot_be_reached_are_unknown_and_a_second_run_writes_nothing(tmp_path: Path) -> None:
@@ -66,6 +71,20 @@ def test_a_machine_without_xen_drifts_and_hosts_outside_the_limit_do_not_count(t
     assert both["xen01"]["findings"] == found["hosts"]["xen01"]["findings"]
 
 
+def test_anywhere_and_what_a_role_s_argument_spec_refuses(tmp_path: Path) -> None:
+    """From another folder, with a space in TMPDIR; the variables are wrong on one host and are told without contacting it."""
+    away = tmp_path / "a b"
+    away.mkdir()
+    estate, out = inventory(tmp_path, xen01={**LOST, "dom0_time": "sundial", "storage_arrays": "oops"}, xen02=LOST), tmp_path / "out"
+    done = audit(estate, out, cwd=away, TMPDIR=str(away))
+    assert done.returncode == 20, done.stdout + done.stderr
+    hosts = json.loads((out / "audit.json").read_text())["hosts"]
+    assert [(entry["kind"], entry["item"]) for entry in hosts["xen01"]["findings"]] == [
+        ("refused", "variables of dom0"), ("refused", "variables of storage")]
+    assert "dom0_time must be one of: none, chrony, got: sundial" in hosts["xen01"]["findings"][0]["message"]
+    assert hosts["xen02"]["findings"] == []
+
+
 @pytest.mark.parametrize(("arguments", "variables", "code"), [
     (["--check"], {}, 1),
     (["--limit", "nobody"], {}, 1),
@@ -84,15 +103,52 @@ def test_a_run_without_a_verdict_writes_nothing_and_keeps_its_own_code(
     ("echo in_sync > $verdict", 0), ("echo drift > $verdict", 10), ("echo unknown > $verdict", 20),
     ("echo drift > $verdict; exit 4", 4), ("exit 2", 2), ("kill -9 $$", 137), ("exit 0", 1), ("echo other > $verdict", 1),
 ])
-def test_codes(tmp_path: Path, body: str, code: int) -> None:
+def test_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, code: int) -> None:
+    away = tmp_path / "a b"
+    fake(away, 'for word; do case "$word" in *audit_verdict*) verdict=$(echo "$word" | cut -d\\" -f4);; esac; done\n'
+               + body.replace("$verdict", '"$verdict"'))
+    monkeypatch.setattr(tempfile, "tempdir", str(away))
+    monkeypatch.setattr(sys, "executable", str(away / "python"))
+    assert tool().main(["-i", "x"]) == code
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, str(ROOT / "ansible.cfg")), ("/etc/other.cfg", "/etc/other.cfg")])
+def test_the_configuration_is_the_checkout_s_unless_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, used: str,
+) -> None:
+    fake(tmp_path / "path", f'test "$ANSIBLE_CONFIG" = "{used}" || exit 5\nexit 3')
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "path"), prepend=os.pathsep)
+    monkeypatch.delenv("ANSIBLE_CONFIG", raising=False)
+    if given:
+        monkeypatch.setenv("ANSIBLE_CONFIG", given)
+    # Found in PATH, since there is none beside the interpreter.
+    assert tool().main(["-i", "x"]) == 3
+
+
+def test_without_ansible_playbook_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tool().main(["-i", "x"]) == 1
+    assert f"audit: ansible-playbook: found neither in {tmp_path} nor in PATH" in capsys.readouterr().err
+
+
+def tool() -> ModuleType:
     spec = importlib.util.spec_from_file_location("audit_tool", PROGRAM)
     assert spec and spec.loader
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    program = tmp_path / "ansible-playbook"
-    program.write_text(f'#!/bin/sh\nfor word; do case "$word" in audit_verdict=*) verdict=${{word#*=}};; esac; done\n{body}\n')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fake(folder: Path, body: str) -> None:
+    """A program in the place of ansible-playbook."""
+    folder.mkdir()
+    program = folder / "ansible-playbook"
+    program.write_text(f"#!/bin/sh\n{body}\n")
     program.chmod(0o755)
-    assert tool.main(["-i", "x"], str(program)) == code
 
 
 def test_the_audit_asks_through_the_roles_and_changes_nothing() -> None:

@@ -64,6 +64,8 @@ def test_it_waits_shows_how_far_it_is_and_ends_with_the_inventory(tmp_path: Path
     shown = [number for number in ("3.1", "6.2", "51", "100") if f" {number} % of the new disk WD-9 are filled" in text]
     assert shown == ["6.2", "51", "100"], text
     assert "and the array is whole" in text
+    assert "The disk WD-2 carries the array's superblock still if it worked" in " ".join(text.split())
+    assert "mdadm --zero-superblock" in text
     assert "In the inventory of xen01, storage_arrays, array guests:" in text
     assert [request["until_percent"] for request in asked] == [None, 5, 5, 10, 55], asked
     assert {request["host"] for request in asked} == {"xen01"}
@@ -80,6 +82,7 @@ def test_a_preview_waits_for_nothing(tmp_path: Path) -> None:
     code, text, asked = run(tmp_path, [0], *REQUEST, "--check")
     assert (code, len(asked)) == (0, 1), text
     assert "Nothing was changed" in text
+    assert "superblock" not in text
 
 
 def test_time_that_is_over_says_how_to_go_on(tmp_path: Path) -> None:

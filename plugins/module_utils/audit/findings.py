@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import DEFAULT_POOL
 from ansible_collections.xenfold.consolidation.plugins.module_utils.host_state.parse import numbers_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import array_uuid
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network.live import NO_PARTNER
@@ -67,17 +68,20 @@ def audit(estate: str, hosts: Iterable[str], asked: Iterable[str], answers: Mapp
     """The content of audit.json.
 
     hosts: all of the estate; asked: those that this run was for; answers: host -> `host`, `dom0`, `network`, `arrays`, `volumes` (what the
-    modules returned; empty when one was never run), `wanted` ({`arrays`: storage_arrays, `other_arrays`: UUIDs or names of arrays that
-    are nobody's business, `pool`: name}). Raises LookupError, TypeError, ValueError or AttributeError for other shapes.
+    modules returned; empty when one was never run), `arguments` (results of validate_argument_spec, `item` being the role), `wanted`
+    ({`arrays`: storage_arrays, `other_arrays`: UUIDs or names of arrays that are nobody's business, `pool`: name}). Raises LookupError,
+    TypeError, ValueError or AttributeError for other shapes. `wanted` is as a person wrote it: what is wrong there is told of that host.
     """
     names = sorted(set(asked))
-    unasked = {name: sorted(_unasked(answers.get(name, {})), key=lambda entry: (entry["what"], entry["why"])) for name in names}
+    unasked = {name: sorted(_unasked(name, answers.get(name, {})), key=lambda entry: (entry["what"], entry["why"])) for name in names}
     found = sorted({finding for name in names for finding in findings_of(name, answers.get(name, {}))} | set(_versions(names, answers)))
     result: dict[str, Any] = {}
     for name in names:
         mine = [finding for finding in found if finding.host == name]
         lost = any(_unreachable(answers.get(name, {}).get(key)) for key in QUESTIONS)
-        verdict = UNKNOWN if lost or (unasked[name] and not mine) else DRIFT if mine else IN_SYNC
+        # A check that ended in an error says nothing of the host.
+        differs = any(finding.kind != "failed" for finding in mine)
+        verdict = UNKNOWN if lost or (unasked[name] and not differs) else DRIFT if mine else IN_SYNC
         result[name] = {
             "verdict": verdict,
             "findings": [asdict(finding) for finding in mine],
@@ -98,9 +102,9 @@ def audit(estate: str, hosts: Iterable[str], asked: Iterable[str], answers: Mapp
 
 def findings_of(host: str, answers: Mapping[str, Any]) -> Iterator[Finding]:
     """What is to be said of one host by itself."""
-    wanted = answers.get("wanted") or {}
     there = _of(answers, "host")
-    yield from _arrays(host, there.get("arrays", []), wanted)
+    yield from _refused_arguments(host, answers.get("arguments") or [])
+    yield from _arrays(host, there.get("arrays", []), _wanted(host, answers.get("wanted") or {})[0])
     yield from _bonds(host, there.get("bonds", []))
     guard = list(_guard(host, there.get("guard") or {}))
     yield from guard
@@ -130,7 +134,7 @@ def _unreachable(answer: Any) -> bool:
     return bool(answer.get("unreachable")) or (bool(answer.get("changed")) and "actions" not in answer)
 
 
-def _unasked(answers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _unasked(host: str, answers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     first = answers.get("host") or {}
     if _unreachable(first):
         # The rest is not even tried then.
@@ -143,6 +147,9 @@ def _unasked(answers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             yield {"what": what, "why": _line(answer.get("msg") or lost.get("msg") or "the host gave no answer")}
         elif answer.get("failed") and not _errors(answer):
             yield {"what": what, "why": _line(answer.get("msg"))}
+    wrong = _wanted(host, answers.get("wanted") or {})[1]
+    if wrong:
+        yield {"what": QUESTIONS["arrays"][0], "why": _line(wrong)}
     yield from ({"what": str(entry["what"]), "why": _line(entry["why"])} for entry in _of(answers, "host").get("unasked", []))
 
 
@@ -166,6 +173,16 @@ def _failures(host: str, key: str, answer: Mapping[str, Any]) -> Iterator[Findin
     if not _errors(answer):
         why = _line(answer.get("msg"))
         yield Finding(host, "failed", what, why, "an answer", f"{what} could not be compared: {why}")
+
+
+def _refused_arguments(host: str, results: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
+    """What the argument specs of the roles do not allow."""
+    for result in results:
+        if result.get("failed"):
+            role = result["item"]
+            for error in result.get("argument_errors") or [result.get("msg")]:
+                yield Finding(host, "refused", f"variables of {role}", _line(error), "what the role's argument spec allows",
+                              f"the role {role} would refuse: {_line(error)}")
 
 
 def _differences(host: str, key: str, answer: Mapping[str, Any]) -> Iterator[Finding]:
@@ -203,30 +220,55 @@ def _disk(member: Mapping[str, Any]) -> str:
     return f"{member['device']} (serial {member['serial'] or 'unknown'})"
 
 
-def _arrays(host: str, arrays: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> Iterator[Finding]:
-    known = {array.get("uuid") or array_uuid(host, array["name"]): array for array in wanted.get("arrays") or []}
-    others = set(wanted.get("other_arrays") or [])
+@dataclass(frozen=True)
+class _Wanted:
+    """arrays: UUID -> {name, members: [{id, serial}]}, all texts; others: UUIDs and names of arrays that may be there."""
+
+    arrays: dict[str, dict[str, Any]]
+    others: set[str]
+
+
+def _wanted(host: str, wanted: Mapping[str, Any]) -> tuple[_Wanted | None, str]:
+    """The arrays of the estate, or None and why the host's variables do not tell them."""
+    try:
+        arrays = {}
+        for array in wanted.get("arrays") or []:
+            members = [{key: str(member.get(key) or "") for key in ("id", "serial")} for member in array.get("members") or []]
+            name = str(array["name"])
+            arrays[str(array.get("uuid") or array_uuid(host, name))] = {"name": name, "members": members}
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return None, (f"host {host!r}: storage_arrays: value that does not hold together ({error!r}), allowed a list of arrays with name"
+                      " and members, each member with id and serial")
+    others = wanted.get("other_arrays") or []
+    if not isinstance(others, Sequence) or isinstance(others, str):
+        return None, f"host {host!r}: audit_other_arrays: value {others!r}, allowed a list of UUIDs or names of arrays"
+    return _Wanted(arrays, set(map(str, others))), ""
+
+
+def _arrays(host: str, arrays: Sequence[Mapping[str, Any]], wanted: _Wanted | None) -> Iterator[Finding]:
+    """wanted: None when nobody can tell whose an array is."""
     for array in arrays:
-        ours = known.get(array["uuid"])
+        ours = wanted.arrays.get(array["uuid"]) if wanted else None
         item = ours["name"] if ours else f"/dev/{array['kernel_device']}"
         disks = ", ".join(map(_disk, array["members"])) or "no disk"
-        label = f"{array['level'] or 'inactive'} {array['name'] or 'without a name'}"
+        label = f"{array['level'] or ('container' if array.get('container') else 'inactive')} {array['name'] or 'without a name'}"
         # Without its UUID nobody can tell whose it is; that is among what could not be asked.
-        if not ours and array["uuid"] and not others & {array["uuid"], array["name"], array["kernel_device"]}:
+        if wanted and not ours and array["uuid"] and not wanted.others & {array["uuid"], array["name"], array["kernel_device"]}:
             yield Finding(host, "array_foreign", item, f"{label} ({array['uuid']}) on {disks}", "an array of storage_arrays",
                           f"{item} is not in the estate: {label} on {disks}")
         serials = {member["serial"] for member in array["members"] if member["state"] != "failed"}
-        told = all(member["serial"] for member in array["members"])
+        told = all(member["serial"] for member in [*array["members"], *(ours["members"] if ours else [])])
         missing = [member for member in ours["members"] if member["serial"] not in serials] if ours and told else []
         strange = [member for member in array["members"] if ours and told and member["state"] == "active"
-                   and member["serial"] not in {wanted["serial"] for wanted in ours["members"]}]
+                   and member["serial"] not in {disk["serial"] for disk in ours["members"]}]
         parts = [f"disk {_disk(member)} {member['state']}" for member in array["members"] if member["state"] == "failed"]
         failed = {member["serial"] for member in array["members"] if member["state"] == "failed"}
         parts += [f"disk {member['id']} (serial {member['serial']}) not in it" for member in missing if member["serial"] not in failed]
         parts += [f"disk {_disk(member)} in its place" for member in strange]
         slots = array["slots"]
-        if array["state"] != "active" or (slots is not None and array["working"] < slots) or failed:
-            state = "degraded" if array["state"] == "active" else "inactive"
+        asleep = array["state"] != "active" and not array.get("container")
+        if asleep or (slots is not None and array["working"] < slots) or failed:
+            state = "inactive" if asleep else "degraded"
             count = f"{array['working']} of {slots} members" if slots is not None else array["state"]
             found = "; ".join([count, *parts, *([array["sync"]] if array["sync"] else [])])
             yield Finding(host, "array_degraded", item, found, f"{slots} of {slots} members" if slots is not None else "active",
@@ -268,7 +310,7 @@ def _versions(names: Iterable[str], answers: Mapping[str, Mapping[str, Any]]) ->
     groups: dict[tuple[str, ...], dict[str, str]] = {}
     for name in names:
         of_host = answers.get(name, {})
-        pool = str((of_host.get("wanted") or {}).get("pool") or "")
+        pool = str((of_host.get("wanted") or {}).get("pool") or DEFAULT_POOL)
         versions = _of(of_host, "host").get("versions", {})
         for item in _COMPARED:
             if versions.get(item):
@@ -280,6 +322,5 @@ def _versions(names: Iterable[str], answers: Mapping[str, Mapping[str, Any]]) ->
         same = [name for name, value in found.items() if value == wanted]
         for name, value in found.items():
             if value != wanted:
-                where = f"the pool {pool}" if pool else "the pool"
                 yield Finding(name, "version", item, value, wanted,
-                              f"{item} is {value}; {len(same)} of {len(found)} hosts of {where} have {wanted}")
+                              f"{item} is {value}; {len(same)} of {len(found)} hosts of the pool {pool} have {wanted}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages as debian
-from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall, plan, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall, plan, render, state
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, write_atomically
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
@@ -37,6 +38,17 @@ def apply(runner: Runner, steps: plan.Steps) -> None:
         _load_firewall(runner, steps.firewall_files)
     if steps.remove_firewall:
         _remove_firewall(runner)
+
+
+def date_drop_in(root: Path = Path("/")) -> None:
+    """Give the drop-in the time of the boot menu that was made from it.
+
+    The clock may have stepped back in between: the menu would count as older than the drop-in until the clock has caught up.
+    """
+    menu = state.menu_time(root)
+    drop_in = root / render.GRUB_DROP_IN.lstrip("/")
+    if menu is not None and drop_in.is_file():
+        os.utime(drop_in, ns=(menu, menu))
 
 
 def _holds(runner: Runner, steps: plan.Steps) -> None:

@@ -207,7 +207,8 @@ def files(firewall: Firewall) -> list[WantedFile]:
 def live_marks(listing: str) -> tuple[str | None, ...]:
     """The comments of the rules in `nft -j list table inet xenfold`, in order; None for a rule without.
 
-    A chain that does not drop by its policy counts as one more rule without a comment, so that it never equals what is asked for.
+    A chain that does not drop by its policy, or a table that is switched off (`flags dormant`), counts as one more rule without a
+    comment, so that it never equals what is asked for.
     """
     try:
         entries = json.loads(listing)["nftables"]
@@ -215,7 +216,9 @@ def live_marks(listing: str) -> tuple[str | None, ...]:
         return (None,)
     chains = [entry["chain"] for entry in entries if "chain" in entry]
     rules = [entry["rule"].get("comment") for entry in entries if "rule" in entry]
-    sound = len(chains) == 1 and (chains[0].get("hook"), chains[0].get("policy")) == ("input", "drop")
+    # The flags are a list, in later versions of nftables a text where there is one alone.
+    dormant = any("dormant" in (entry["table"].get("flags") or ()) for entry in entries if "table" in entry)
+    sound = not dormant and len(chains) == 1 and (chains[0].get("hook"), chains[0].get("policy")) == ("input", "drop")
     return tuple(rules) if sound else (*rules, None)
 
 
@@ -276,17 +279,18 @@ def obstacles(firewall: Firewall, client: Client | None) -> list[str]:
     return found
 
 
-def pool_addresses(variables: Mapping[str, Mapping[str, Any]], host: str) -> list[str]:
+def pool_addresses(variables: Mapping[str, Mapping[str, Any]], host: str, default_pool: str) -> list[str]:
     """The addresses of the other hosts of a host's pool, in order, from their variables.
 
-    They are those of `network_bridges`, `network_vlans` and `network_bonds`, and `ansible_host` where it is an address: a host may
-    call from each of them. Raises ValueError for a host of the pool without any.
+    They are those of `network_bridges`, `network_vlans` and `network_bonds`, and `ansible_host` where it is an address, or the host's
+    name without it: a host may call from each of them. default_pool: that of a host that names none. Raises ValueError for a host of
+    the pool without any.
     """
     found: set[Network] = set()
     for name in variables:
-        if name == host or _pool(variables[name]) != _pool(variables[host]):
+        if name == host or _pool(variables[name], default_pool) != _pool(variables[host], default_pool):
             continue
-        listed = [variables[name].get("ansible_host")]
+        listed = [variables[name].get("ansible_host", name)]
         for key in ("network_bridges", "network_vlans", "network_bonds"):
             for device in variables[name].get(key) or ():
                 listed += [str(address).partition("/")[0] for address in device.get("addresses") or ()]
@@ -299,6 +303,6 @@ def pool_addresses(variables: Mapping[str, Mapping[str, Any]], host: str) -> lis
     return [_member(network) for network in sorted(found, key=lambda network: (network.version, int(network.network_address)))]
 
 
-def _pool(variables: Mapping[str, Any]) -> Any:
+def _pool(variables: Mapping[str, Any], default: str) -> Any:
     told = variables.get("estate_host")
-    return told.get("pool") if isinstance(told, Mapping) else None
+    return (told.get("pool") if isinstance(told, Mapping) else None) or default

@@ -3,9 +3,11 @@
 """What the dom0 role writes on a host, as pure functions of its settings."""
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall as packet_filter
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0_spec import MEMORY_MIB, VCPUS, in_range, range_allowed
@@ -19,6 +21,7 @@ LOGROTATE = "/etc/logrotate.d/xenfold-guests"
 CONSOLE_LOGS = "/var/log/xen/console"
 XENCONSOLED_WORDS = ("--log=guest", "--timestamp=guest", f"--log-dir={CONSOLE_LOGS}")
 CHRONY_SOURCES = "/etc/chrony/sources.d/xenfold.sources"
+CHRONY_CONF = "/etc/chrony/chrony.conf"
 CHRONY_LOADED = "/var/lib/xenfold/dom0/chrony.sources"
 """A copy of the sources that chronyd was told to read last; a run that was cut off before that is known by it."""
 
@@ -67,6 +70,18 @@ def _wrong(key: str, value: object, allowed: str) -> str:
     return f"{key}: value {value!r}, allowed {allowed}"
 
 
+def _server_ok(server: Any) -> bool:
+    if not isinstance(server, str):
+        return False
+    if _NTP_SERVER.fullmatch(server):
+        return True
+    # Such as ::1. A zone may be any text.
+    try:
+        return "%" not in server and bool(ipaddress.ip_address(server))
+    except ValueError:
+        return False
+
+
 def check(settings: Settings) -> list[str]:
     """Errors of the settings, each with key, value and what is allowed. Sources: xen-command-line, xl.conf(5)."""
     ranges = (("memory_mib", MEMORY_MIB, "MiB"), ("vcpus", VCPUS, ""), ("shutdown_wait_seconds", WAIT_SECONDS, "seconds"))
@@ -79,6 +94,9 @@ def check(settings: Settings) -> list[str]:
             if not isinstance(word, str) or not _SAFE_WORD.fullmatch(word):
                 errors.append(_wrong(key, word, "plain words of letters, digits and .,:;=+@%/- signs, without spaces, line breaks,"
                                                 " quotes, $, ` and backslash"))
+            elif key == "xen_options" and word == "--":
+                errors.append(_wrong(key, word, "words for Xen; it gives those after '--' to the dom0 kernel, whose words are in"
+                                                " linux_options"))
             elif key == "xen_options" and word.split("=")[0] in OWN_KEYS:
                 errors.append(_wrong(key, word, "words that have no option of their own; this is memory_mib, vcpus or vcpus_pin"))
     for name, value in sorted(settings.xl_options.items(), key=lambda item: str(item[0])):
@@ -89,8 +107,11 @@ def check(settings: Settings) -> list[str]:
                                                               " true or false"))
     errors += [
         _wrong("ntp_servers", server, "names and addresses of letters, digits and .:- signs")
-        for server in settings.ntp_servers if not isinstance(server, str) or not _NTP_SERVER.fullmatch(server)
+        for server in settings.ntp_servers if not _server_ok(server)
     ]
+    if settings.ntp_servers and settings.time != "chrony":
+        errors.append(_wrong("ntp_servers", list(settings.ntp_servers), f"[] while time is {settings.time}: only chrony reads them. Set"
+                                                                        " time to chrony, or leave ntp_servers out"))
     return errors + packet_filter.check(settings.firewall)
 
 

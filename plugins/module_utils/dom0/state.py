@@ -39,7 +39,8 @@ class HostState:
     chrony_runs: it runs now and after a restart; firewall_marks: comments of the live rules, None without the table;
     firewall_linked: the unit is started with the host; client: where this run comes from;
     boot_free_mib, memory_mib, cpus: what the machine has, None where it does not say; next_entry: what the next boot alone
-    starts, or ""; late_default: file and value of a GRUB_DEFAULT that is read after Debian's for Xen.
+    starts, or ""; late_default: file and value of a GRUB_DEFAULT that is read after Debian's for Xen;
+    chrony_reads_sources: chrony's configuration, where there is one, reads the folder for our sources.
     """
 
     missing_packages: tuple[str, ...]
@@ -68,6 +69,7 @@ class HostState:
     cpus: int | None = None
     next_entry: str = ""
     late_default: tuple[str, str] | None = None
+    chrony_reads_sources: bool = True
 
 
 def info_value(info: str, name: str) -> str:
@@ -122,6 +124,12 @@ def _older(menu: Path, drop_in: Path) -> bool:
     return menu.is_file() and drop_in.is_file() and menu.stat().st_mtime + 2 < drop_in.stat().st_mtime
 
 
+def menu_time(root: Path = Path("/")) -> int | None:
+    """When the boot menu was made, in ns by the host's clock; None without one."""
+    menu = root / GRUB_CFG.lstrip("/")
+    return menu.stat().st_mtime_ns if menu.is_file() else None
+
+
 def xen_entries(grub_cfg: str) -> set[str]:
     """Titles and ids of the entries of a boot menu that load Xen; those inside of submenus with `submenu>` before them.
 
@@ -169,10 +177,39 @@ def late_default(files: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
     """Name and value of the last GRUB_DEFAULT among the drop-ins (name, text) that are read after Debian's xen.cfg, which sets it."""
     found = None
     for name, text in files:
-        values = re.findall(r"^\s*(?:export\s+)?GRUB_DEFAULT=[\"']?([^\"'\n]*)", text, re.MULTILINE)
+        values = re.findall(r"^\s*(?:export\s+)?GRUB_DEFAULT=(?:[\"']([^\"'\n]*)|([^\"'\n]*))", text, re.MULTILINE)
         if name > "xen.cfg" and values:
-            found = (name, values[-1].strip())
+            quoted, plain = values[-1]
+            found = (name, (quoted or re.sub(r"(^|\s)#.*", "", plain)).strip())
     return found
+
+
+def interrupted(listing: str) -> bool:
+    """Whether dpkg left a package half-way, in the output of dpkg-query (see packages.installed).
+
+    Judged by the state (unpacked, half-configured, half-installed, triggers awaited or pending) and the flag for a package that must be
+    reinstalled, see dpkg-query(1). `dpkg --audit` names sound packages too, such as those without checksums.
+    """
+    states = [words[1] for line in listing.splitlines() if len(words := line.split()) >= 2]
+    return any(state[1:2] in ("U", "F", "H", "W", "t") or state[2:3] == "R" for state in states)
+
+
+def _journal(updates: Path) -> bool:
+    """Whether dpkg was cut off before it wrote its journal into its database; the journal's files have numbers for names."""
+    return updates.is_dir() and any(re.fullmatch("[0-9]+", path.name) for path in updates.iterdir())
+
+
+def reads_sources(texts: Iterable[str]) -> bool:
+    """Whether one of chrony's configuration files reads the folder of render.CHRONY_SOURCES (sourcedir in chrony.conf(5))."""
+    folder = os.path.dirname(render.CHRONY_SOURCES)
+    lines = (line.split() for text in texts for line in text.splitlines())
+    return any(len(words) == 2 and words[0].lower() == "sourcedir" and words[1].rstrip("/") == folder for words in lines)
+
+
+def _reads_sources(folder: Path) -> bool:
+    """The same of /etc/chrony on a host; without chrony.conf that of the package will come, which does."""
+    main = folder / "chrony.conf"
+    return not main.is_file() or reads_sources(map(_text, [main, *sorted((folder / "conf.d").glob("*.conf"))]))
 
 
 def obstacles(state: HostState, kernel_wanted: bool, settings: render.Settings | None = None) -> list[str]:
@@ -221,6 +258,9 @@ def _setting_obstacles(state: HostState, settings: render.Settings) -> list[str]
     if settings.time == "chrony" and state.time_daemons:
         found.append(f"time: value chrony, allowed none while {', '.join(state.time_daemons)} keeps the time here: apt would remove it for"
                      " chrony. Remove it yourself, or leave the time to it.")
+    if settings.time == "chrony" and settings.ntp_servers and not state.chrony_reads_sources:
+        found.append(f"ntp_servers: value {', '.join(settings.ntp_servers)}, allowed none while {render.CHRONY_CONF} has no line 'sourcedir"
+                     f" {os.path.dirname(render.CHRONY_SOURCES)}': chrony would never read them. Add the line, or leave the servers out.")
     return found + firewall.obstacles(settings.firewall, state.client)
 
 
@@ -271,7 +311,7 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settin
     listing = runner.read(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]).out
     present = debian.installed(listing)
     missing = tuple(name for name in packages if name not in present)
-    unfinished = bool(runner.read(["dpkg", "--audit"]).out.strip())
+    unfinished = interrupted(listing) or _journal(root / "var/lib/dpkg/updates")
     capabilities = root / "proc/xen/capabilities"
     running = capabilities.is_file() and "control_d" in capabilities.read_text()
     info = ""
@@ -321,6 +361,7 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settin
         cpus=_whole(info_value(info, "nr_cpus")) if running else _cpus(root / "sys/devices/system/cpu/present"),
         next_entry=next_entry(_text(root / GRUB_ENVIRONMENT.lstrip("/"))),
         late_default=late_default((path.name, _text(path)) for path in drop_ins),
+        chrony_reads_sources=not with_chrony or _reads_sources(root / "etc/chrony"),
     )
 
 

@@ -17,7 +17,8 @@ def parse_mdstat(text: str) -> list[dict[str, Any]]:
 
     Each has `kernel_device`, `state` (active, inactive), `level` (raid10; none while inactive), `slots` and `working` (numbers of
     members that it has and that work; none for a level without redundancy), `members` ({device, state}: active, failed, spare,
-    journal, replacement) and `sync` (text, as "recovery = 8.5%"; none when nothing runs).
+    journal, replacement), `sync` (text, as "recovery = 8.5%"; none when nothing runs) and `container` (whether it only holds the metadata
+    of firmware RAID, as IMSM and DDF: such a one is always inactive; the arrays in it stand in lines of their own).
     """
     arrays: list[dict[str, Any]] = []
     for line in text.splitlines():
@@ -27,8 +28,11 @@ def parse_mdstat(text: str) -> list[dict[str, Any]]:
             members = [word for word in words if re.fullmatch(r"\S+\[\d+\](\([A-Z]\))*", word)]
             level = next((word for word in words if word not in members), None)
             arrays.append({"kernel_device": head[1], "state": head[2], "level": level, "slots": None, "working": None, "sync": None,
-                           "members": sorted(map(_member, members), key=lambda member: member["device"])})
+                           "container": False, "members": sorted(map(_member, members), key=lambda member: member["device"])})
         elif arrays and line.startswith(" "):
+            # An array in a container has `super external:/md127/0`.
+            if re.search(r"\bsuper external:[a-z]", line):
+                arrays[-1]["container"] = True
             counts = re.search(r"\[(\d+)/(\d+)\] \[[U_]+\]", line)
             if counts:
                 arrays[-1] |= {"slots": int(counts[1]), "working": int(counts[2])}
@@ -44,7 +48,10 @@ def _member(word: str) -> dict[str, str]:
 
 
 def parse_serials(listing: str) -> dict[str, str]:
-    """Kernel name -> serial of the disk, for disks and their partitions, from `lsblk --json -o KNAME,TYPE,SERIAL`."""
+    """Kernel name -> serial of the disk, for disks and their partitions, from `lsblk --json -o NAME,KNAME,TYPE,SERIAL`.
+
+    Only with NAME does lsblk print partitions below their disk, whose serial they have no copy of.
+    """
     found: dict[str, str] = {}
 
     def walk(entry: dict[str, Any], above: str) -> None:
@@ -77,8 +84,9 @@ def kernel_text(release: str, version: str) -> str:
 
 
 def numbers_of(text: str) -> tuple[int, ...]:
-    """The numbers in a version or file name, to order by."""
-    return tuple(int(number) for number in re.findall(r"\d+", text))
+    """The numbers in a version or file name, to order by; hexadecimal ones begin with 0x. What follows " (build " has no order."""
+    found = re.findall(r"\b0x[0-9a-f]+|\d+", text.lower().partition(" (build ")[0])
+    return tuple(int(number, 16 if number.startswith("0x") else 10) for number in found)
 
 
 def newest(names: Iterable[str]) -> str | None:

@@ -14,7 +14,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.network impo
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network.host import Host as NetworkHost
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
-LSBLK = ["lsblk", "--json", "-o", "KNAME,TYPE,SERIAL"]
+LSBLK = ["lsblk", "--json", "-o", "NAME,KNAME,TYPE,SERIAL"]
 UNITS = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "xenfold-network-*"]
 # The unit that applies a change ends by itself, also after the change was confirmed.
 GUARD_UNITS = (f"{guard.UNIT}.timer", f"{guard.UNIT}.service", f"{guard.RESTORE_UNIT}.service")

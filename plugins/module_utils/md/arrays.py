@@ -20,6 +20,10 @@ CONFIGURATION = "/etc/mdadm/mdadm.conf"
 RULES = "/etc/udev/rules.d/65-xenfold-md.rules"
 OWNER = "arrays of xenfold.consolidation, role storage"
 _SPACE = uuid.UUID("b3a1a7a2-6f0e-5c57-9d6f-2c9a4c1f7d55")
+# In our block of mdadm.conf, before a line that stood elsewhere while it did not name whom to tell.
+_BEFORE = "# before: "
+# States of `array_state` in which an array takes a disk; `read-auto` after a boot, until the first write.
+_TAKES = ("clean", "active", "active-idle", "write-pending", "read-auto")
 # A disk sold as 2 TB has 1863 GiB; less than this share of what the inventory says is another disk.
 _SIZE_SHARE = 0.93
 
@@ -73,7 +77,8 @@ class Live:
 
 @dataclass(frozen=True)
 class Step:
-    """One array's change: the action that a person is shown, the disks to wipe first (by consent), and the commands.
+    """One array's change: the action that a person is shown, the disks to wipe first (by consent, or empty and about to hold a new
+    array, in which nothing of before may show), and the commands.
 
     attributes: (file, text) to write below the array's `md` folder in sysfs, after the commands.
     """
@@ -127,9 +132,12 @@ def plan(
         errors, members = _members({**array, "members": [member for member in array["members"] if member not in gone]}, disks)
         if gone and not members and not errors:
             errors = [f"it runs as {known[wanted].device} on other disks than the inventory names"]
-        elif gone:
+        returned = _returned(gone, disks, now)
+        if gone and not errors:
             # Nothing is made or assembled of an array that works, so what it lacks is told and keeps nobody from the rest.
-            result.lacking[array["name"]] = _lacks(host, array, disks, gone)
+            result.lacking[array["name"]] = _lacks(host, array, disks, gone, returned)
+        if now:
+            _note_failed_spares(array, disks, now, result.notes)
         spares: list[Disk] = []
         if not gone:
             wrong, spares = _spares(array, wanted, disks, running, result.notes)
@@ -141,8 +149,9 @@ def plan(
             else:
                 errors = list(outcome)
         if not errors and not any(step.action.verb == "create" and step.device == f"/dev/md/{array['name']}" for step in result.steps):
+            _add_returned(array, returned, now, result)
             errors += _add_spares(array, wanted, spares, now, consents, result)
-            if now:
+            if now and not gone and not now.missing:
                 _set_options(array, now, result)
         result.errors += [f"array '{array['name']}': {error}" for error in errors]
     if len(set(result.uuids.values())) < len(result.uuids):
@@ -161,18 +170,48 @@ def _gone(
             if (disk := found[member["id"]]) is None or disk.md.get("MD_UUID") != wanted or (there and disk.path not in there)]
 
 
-def _lacks(host: str, array: Mapping[str, Any], disks: Mapping[str, Disk | None], gone: Sequence[Mapping[str, Any]]) -> str:
-    lines = []
+def _returned(gone: Sequence[Mapping[str, Any]], disks: Mapping[str, Disk | None], now: Live | None) -> list[Disk]:
+    """Empty disks of gone members, of the inventory's serial and size: adding them only adds redundancy. A consent counts for nothing
+    here. No more than the places that no disk fills yet, so none ends as a spare that nobody asked for."""
+    if not now or now.state not in _TAKES:
+        return []
+    filling = [member for member in now.members if member.attached and not member.states & {"in_sync", "faulty", "replacement"}]
+    found = []
+    for member in gone:
+        wrong, there = _members({"members": [member]}, disks)
+        found += [disk for disk in there if not wrong and not disk.uses and disk.size_bytes >= now.least_bytes]
+    return found[:max(0, now.missing - len(filling))]
+
+
+def _add_returned(array: Mapping[str, Any], returned: Sequence[Disk], now: Live | None, result: Plan) -> None:
+    device = f"/dev/md/{array['name']}"
+    for disk in returned:
+        # After a boot an array waits for the first write with everything, a rebuild too.
+        first = (("mdadm", "--readwrite", device),) if now and now.state == "read-auto" and disk is returned[0] else ()
+        command = ("mdadm", "--manage", device, "--add", disk.path)
+        action = Action("add", f"disk {disk.serial} to array {device}", f"as {disk.path}, which is empty")
+        result.steps.append(Step(action, device, (*first, command)))
+
+
+def _lacks(
+    host: str, array: Mapping[str, Any], disks: Mapping[str, Disk | None], gone: Sequence[Mapping[str, Any]], returned: Sequence[Disk],
+) -> str:
+    lines, device = [], f"/dev/md/{array['name']}"
+    rest = [member for member in gone if disks.get(member["id"]) not in returned]
     for member in gone:
         disk = disks.get(member["id"])
         state = f"/dev/disk/by-id/{member['id']} does not exist"
         if disk:
             state = f"{disk.path}, with the serial {disk.serial or 'none'}, is there and holds {'; '.join(disk.uses) or 'nothing'}"
+            state += "; it is added, and the kernel fills it" if disk in returned else ""
         lines.append(f"disk {member['id']} (serial {member['serial']}): {state}")
-    device = f"/dev/md/{array['name']}"
-    return (f"array '{array['name']}': {device} runs without {len(gone)} of the {len(array['members'])} disks that the inventory names."
-            f" {'. '.join(lines)}. Nothing is written to it. Replace the disk (docs/hosts.md): ansible-playbook playbooks/replace_disk.yml"
-            f" -e host={host} -e serial={gone[0]['serial']} -e new_serial=NEW; then write its id and serial into storage_arrays")
+    told = (f"array '{array['name']}': {device} runs without {len(gone)} of the {len(array['members'])} disks that the inventory names."
+            f" {'. '.join(lines)}")
+    if not rest:
+        return f"{told}. Until then it lacks redundancy"
+    return (f"{told}. Nothing {'else ' if returned else ''}is written to it. Replace the disk (docs/hosts.md): ansible-playbook"
+            f" playbooks/replace_disk.yml -e host={host} -e serial={rest[0]['serial']} -e new_serial=NEW; then write its id and serial"
+            " into storage_arrays")
 
 
 def moved_on(array: Mapping[str, Any], strangers: Sequence[tuple[str, str]], lacking: str) -> str:
@@ -185,7 +224,7 @@ def moved_on(array: Mapping[str, Any], strangers: Sequence[tuple[str, str]], lac
         return lacking
     named = ", ".join(f"{path} (serial {serial or 'none'})" for path, serial in strangers)
     return (f"array '{array['name']}': {device} is whole, but on {named}, which the inventory does not name; what it names instead:"
-            f" {lacking.split('inventory names. ', 1)[-1].split('. Nothing is written', 1)[0]}. Nothing is written to it. Write the disk"
+            f" {lacking.split('inventory names. ', 1)[-1].split('. Nothing ', 1)[0]}. Nothing is written to it. Write the disk"
             " that is there into storage_arrays, in the place of the other: its name under /dev/disk/by-id as id, and its serial")
 
 
@@ -207,13 +246,17 @@ def _spares(
 def _add_spares(
     array: Mapping[str, Any], wanted: str, spares: Sequence[Disk], now: Live | None, consents: frozenset[str], result: Plan,
 ) -> list[str]:
-    """Add the spares that the array does not have yet; returns errors."""
+    """Add the spares that the array does not have yet; returns errors. One that it had and lost is only told: it works without."""
     device, errors = f"/dev/md/{array['name']}", []
     for disk in spares:
         # Without the kernel's list, the superblock tells; with it, a superblock without a place there is data like any other.
         if disk.md.get("MD_UUID") == wanted and (not now or not now.members or disk.path in now.there()):
             continue
         refused = may_be_written(disk, consents)
+        if refused and disk.md.get("MD_UUID") == wanted:
+            result.notes.append(f"array '{array['name']}': spare {disk.path} (serial {disk.serial}) carries the array's superblock, but the"
+                                f" array does not count it any more: it failed or was removed. The array works without it. {refused}")
+            continue
         if refused:
             errors.append(refused)
             continue
@@ -221,6 +264,15 @@ def _add_spares(
         command = ("mdadm", "--manage", device, "--add", disk.path)
         result.steps.append(Step(Action("add", f"spare of array {device}", detail), device, (command,), (disk,) if disk.uses else ()))
     return errors
+
+
+def _note_failed_spares(array: Mapping[str, Any], disks: Mapping[str, Disk | None], now: Live, notes: list[str]) -> None:
+    failed = {member.path for member in now.members if member.attached and "faulty" in member.states}
+    for item in array.get("spares") or []:
+        disk = disks.get(item["id"])
+        if disk and disk.path in failed:
+            notes.append(f"array '{array['name']}': spare {item['id']} (serial {disk.serial}) has failed: the array counts {disk.path} as"
+                         " faulty, and it stands in for no member. Replace it: playbooks/replace_disk.yml (docs/hosts.md)")
 
 
 def may_be_written(disk: Disk, consents: frozenset[str]) -> str | None:
@@ -373,7 +425,7 @@ def _new(
     detail = f"level {level} on " + ", ".join(disk.serial for disk in disks)
     detail += ", spare " + ", ".join(disk.serial for disk in spares) if spares else ""
     detail += ", wiping " + ", ".join(disk.serial for disk in full) + " by consent" if full else ""
-    return Step(Action("create", f"array {device}", detail), device, (tuple(create),), tuple(full), tuple(speeds_of(array).items()))
+    return Step(Action("create", f"array {device}", detail), device, (tuple(create),), (*disks, *spares), tuple(speeds_of(array).items()))
 
 
 def configuration(
@@ -384,23 +436,47 @@ def configuration(
 
     By UUID, so that an array never comes up as md127. An entry elsewhere that names one of them is dropped: it would be a second.
     An entry goes on in every line that starts with white space (mdadm.conf(5)). groups: name -> spare group; mail_to, event_program:
-    who is told of events; what stands elsewhere of that is dropped, as mdadm takes the first. Raises BrokenBlock.
+    who is told of events; what stands elsewhere of that becomes a comment in the block, as mdadm takes the first, and comes back (at the
+    end of the other lines) when they are no longer given. Raises BrokenBlock.
     """
-    # Asked of the file as it is: its lines are those that a person sees.
-    find_block(text, OWNER)
+    told = [keyword for keyword, value in (("MAILADDR", mail_to), ("PROGRAM", event_program)) if value]
+
+    def tells(entry: str) -> bool:
+        word = entry.split(None, 1)[0].upper() if entry[:1].strip() else ""
+        # mdadm knows its words from three letters on.
+        return len(word) >= 3 and any(keyword.startswith(word) for keyword in told)
 
     def double(entry: str) -> bool:
-        word = entry.split(None, 1)[0].upper() if entry[:1].strip() else ""
-        told = [keyword for keyword, value in (("MAILADDR", mail_to), ("PROGRAM", event_program)) if value]
-        # mdadm knows its words from three letters on.
-        if len(word) >= 3 and any(keyword.startswith(word) for keyword in told):
-            return True
         return entry.upper().startswith("ARRAY") and any(value in entry.lower() for value in uuids.values())
 
-    others = "\n".join(entry for entry in re.split(r"\n(?![ \t]+\S)", text) if not double(entry))
+    outside, inside = _split_block(text)
+    entries = [entry for entry in _entries(outside) if not double(entry)]
+    before = _entries("\n".join(line.removeprefix(_BEFORE) for line in inside if line.startswith(_BEFORE)))
+    before = [entry for entry in dict.fromkeys([*before, *filter(tells, entries)]) if entry.strip()]
+    others = "\n".join(entry for entry in entries if not tells(entry)).rstrip("\n")
+    back = [entry for entry in before if not tells(entry)]
+    others = "\n".join([*([others] if others else []), *back])
     lines = [f"MAILADDR {mail_to}"] if mail_to else []
     lines += [f"PROGRAM {event_program}"] if event_program else []
     for name, value in sorted(uuids.items()):
         group = (groups or {}).get(name)
         lines.append(f"ARRAY /dev/md/{name} metadata=1.2" + (f" spare-group={group}" if group else "") + f" UUID={value}")
+    lines += [f"{_BEFORE}{line}" for entry in before if tells(entry) for line in entry.split("\n")]
     return with_block(others, OWNER, lines)
+
+
+def block_tells(text: str) -> bool:
+    """Whether our block in mdadm.conf names an address or a program. Raises BrokenBlock."""
+    return any(line.startswith(("MAILADDR ", "PROGRAM ")) for line in _split_block(text)[1])
+
+
+def _split_block(text: str) -> tuple[str, list[str]]:
+    """mdadm.conf without our block, and the lines of the block."""
+    block, lines = find_block(text, OWNER), text.split("\n")
+    if not block:
+        return text, []
+    return "\n".join(lines[:block[0]] + lines[block[1] + 1:]), lines[block[0] + 1:block[1]]
+
+
+def _entries(text: str) -> list[str]:
+    return re.split(r"\n(?![ \t]+\S)", text)

@@ -15,6 +15,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays im
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, disks_of
 
 Array = Mapping[str, Any]
+# What the kernel does when it fills a disk; the other kinds (`check`, `repair`) only read and compare.
+FILLING = ("recover", "recovery", "resync", "reshape")
 
 
 @dataclass
@@ -39,9 +41,12 @@ def find_array(arrays: Sequence[Array], serial: str, new_serial: str) -> tuple[A
     if not found:
         there = "; ".join(f"{array['name']}: {', '.join(disk['serial'] for disk in disks_of(array))}" for array in arrays)
         return None, [f"serial: value {serial!r}, allowed the serial of a disk in storage_arrays: {there or 'there are none'}"]
-    strange = [array["name"] for array in owners[new_serial] if array is not found[0]]
-    if strange:
-        return None, [f"new_serial: value {new_serial!r}, allowed a disk of no other array; it belongs to {strange[0]}"]
+    if owners[serial] and owners[new_serial]:
+        named = owners[new_serial][0]
+        spare = any(item["serial"] == new_serial for item in named.get("spares") or [])
+        hint = ", a spare, and the kernel takes a spare by itself; name the disk that comes into the host" if spare else ""
+        rule = f"new_serial: value {new_serial!r}, allowed a disk that storage_arrays does not name yet"
+        return None, [f"{rule}; it is one of {named['name']}{hint}"]
     return found[0], []
 
 
@@ -63,26 +68,91 @@ def plan(
     if fresh and "faulty" in fresh.states:
         result.errors.append(f"the new disk {fresh.path} (serial {new_serial}) has failed in {device}. Take it out (mdadm --manage {device}"
                              f" --remove {fresh.path}) and run this again with another one")
+    # The inventory was rewritten already, or the serial is a wrong one; which disk goes cannot be told then.
+    unknown = not old and all(item["serial"] != serial for item in disks_of(array))
+    if unknown and not result.errors:
+        result.errors += _unknown(array, now, serials, serial, new_serial, fresh)
     if result.errors:
         return result
+    if not unknown:
+        _exchange(result, array, now, serials, serial, new, old, fresh, consents)
+    if result.errors:
+        result.steps, result.later = [], []
+    _judge(result, now, fresh)
+    if result.waits and now.state == "read-auto":
+        # So it is after a boot, with a rebuild that was begun before.
+        command = ("mdadm", "--readwrite", device)
+        result.steps, result.waits = [Step(Action("start", f"array {device}", "it waits for the first write"), device, (command,))], False
+    return result
+
+
+def _exchange(
+    result: Plan, array: Array, now: Live, serials: Mapping[str, str], serial: str, new: Disk | None, old: Member | None,
+    fresh: Member | None, consents: frozenset[str],
+) -> None:
+    """The steps for an old disk that the inventory or the array knows."""
+    device = f"/dev/md/{array['name']}"
     add = [] if fresh else [_add(device, now, new, consents, result.errors)]
     steps = [step for step in add if step]
+    # A new disk that has a place took the one of the old disk; who has a place beside it and is gone is another.
+    gone = [member for member in now.members
+            if not member.attached and (member.slot is None or not fresh or fresh.slot is None)]
     works = old and "faulty" not in old.states and (old.slot is not None or "in_sync" in old.states)
     if old and works:
         _keep_redundancy(result, device, now, old, fresh, serials, steps, new.path if new else fresh.path if fresh else "")
     elif old:
         result.steps = [_remove(device, old.path, serial, "it has failed" if "faulty" in old.states else "it is a spare"), *steps]
-    elif [member for member in now.members if not member.attached]:
-        command = ("mdadm", "--manage", device, "--fail", "detached", "--remove", "detached")
-        result.steps = [Step(Action("remove", f"disk {serial} of array {device}", "it is gone from the host"), device, (command,)), *steps]
+    elif gone:
+        result.steps = [*_remove_gone(device, gone, serial), *steps]
     elif fresh or now.missing or len([m for m in now.members if m.slot is None]) < len(array.get("spares") or []):
         result.steps = steps
     else:
         result.errors.append(f"{device} is whole on {_named(now, serials)}; the disk {serial} is not among them, so nothing is replaced")
-    if result.errors:
-        result.steps, result.later = [], []
-    _judge(result, now, fresh)
-    return result
+
+
+def _unknown(
+    array: Array, now: Live, serials: Mapping[str, str], serial: str, new_serial: str, fresh: Member | None,
+) -> list[str]:
+    """Why it is not done, nor waited for, when neither the inventory nor the array knows the old disk, and the inventory the new one."""
+    device = f"/dev/md/{array['name']}"
+    wrong = []
+    for member in now.members:
+        if not member.attached:
+            wrong.append(f"{_kernel_name(member.path)} is gone from the host")
+        elif "faulty" in member.states:
+            wrong.append(f"{member.path} (serial {serials.get(member.path) or 'none'}) has failed")
+    filling = fresh is not None and "in_sync" not in fresh.states
+    lacks = now.missing - (1 if filling and now.missing else 0)
+    if not fresh:
+        wrong.append(f"the disk {new_serial}, which storage_arrays names, is no member of it")
+    elif fresh.slot is None and not now.missing and any(item["serial"] == new_serial for item in array["members"]):
+        wrong.append(f"{fresh.path} (serial {new_serial}), which storage_arrays names as a member, is a spare")
+    if lacks and not wrong:
+        wrong.append(f"it lacks {lacks} of its members")
+    if not wrong:
+        return []
+    rule = f"serial: value {serial!r}, allowed a disk that storage_arrays names or that is a member of {device}"
+    return [f"{rule}; {'; '.join(wrong)}", f"{device} runs on {_named(now, serials)}",
+            "To replace a disk that is gone or has failed, let storage_arrays name it, and not yet the one that comes"]
+
+
+def _kernel_name(path: str) -> str:
+    """A device's name in sysfs, by which mdadm takes a member whose device is no more."""
+    return path.removeprefix("/dev/").replace("/", "!")
+
+
+def _remove_gone(device: str, gone: Sequence[Member], serial: str) -> list[Step]:
+    """Each by its own name: mdadm's word `detached` means all, and none when a new disk took the number of one.
+
+    A disk that is gone has no serial, so of several nobody knows which is the old one, and each is called by its name.
+    """
+    steps = []
+    for member in gone:
+        name = _kernel_name(member.path)
+        command = ("mdadm", "--manage", device, "--fail", name, "--remove", name)
+        target = f"disk {serial if len(gone) == 1 else name} of array {device}"
+        steps.append(Step(Action("remove", target, f"it was {name} and is gone from the host"), device, (command,)))
+    return steps
 
 
 def _named(now: Live, serials: Mapping[str, str]) -> str:
@@ -156,10 +226,25 @@ def _judge(result: Plan, now: Live, fresh: Member | None) -> None:
     """Whether it is done, or what is waited for."""
     if result.errors or result.steps or not fresh:
         return
-    filling = bool(now.sync and now.sync["action"] in ("recover", "resync", "reshape"))
+    filling = bool(now.sync and now.sync["action"] in FILLING)
     spare = fresh.slot is None and not now.missing and not filling
     result.done = not result.later and ("in_sync" in fresh.states or spare)
     result.waits = not result.done
+
+
+def percent_of(now: Live, done: bool) -> float:
+    """How many percent of the new disk are filled; a scrub's progress is none of it."""
+    if done:
+        return 100.0
+    return float(now.sync["percent"]) if now.sync and now.sync["action"] in FILLING else 0.0
+
+
+def why_frozen(kernel: str, action: str) -> str:
+    """What to say, beside the rest, of an array where nothing begins; empty when it is not frozen. action: its `sync_action`."""
+    if action != "frozen":
+        return ""
+    file = f"/sys/block/{_kernel_name(kernel)}/md/sync_action"
+    return f"{file}: value 'frozen', as an mdadm that was killed leaves it, allowed idle. On the host: echo idle > {file}"
 
 
 def _flow(value: Any) -> str:

@@ -54,6 +54,34 @@ def test_a_host_without_answers_is_unknown(given_answers: dict[str, Any]) -> Non
     assert (found["verdict"], found["hosts"]["xen01"]["unasked"][0]["what"]) == ("unknown", "everything")
 
 
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"wanted.arrays": [{"nam": "x"}]}, "storage_arrays: value that does not hold together (KeyError('name'))"),
+    ({"wanted.arrays": "oops"}, "storage_arrays: value that does not hold together (AttributeError("),
+    ({"wanted.arrays": 5}, "storage_arrays: value that does not hold together (TypeError("),
+    ({"wanted.arrays": [{"name": "x", "members": ["D1"]}]}, "storage_arrays: value that does not hold together (AttributeError("),
+    ({"wanted.other_arrays": "md0"}, "audit_other_arrays: value 'md0', allowed a list of UUIDs or names"),
+    ({"wanted.other_arrays": 5}, "audit_other_arrays: value 5, allowed a list of UUIDs or names"),
+])
+def test_variables_of_one_host_that_do_not_hold_together_keep_nobody_from_the_others(changes: dict[str, Any], why: str) -> None:
+    found = findings.audit("lab", ["xen01", "xen02"], ["xen01", "xen02"], answers(**changes))
+    host = found["hosts"]["xen01"]
+    assert (host["verdict"], host["findings"], found["hosts"]["xen02"]["verdict"]) == ("unknown", [], "in_sync")
+    assert [entry["what"] for entry in host["unasked"]] == ["arrays of the estate"]
+    assert host["unasked"][0]["why"].startswith(f"host 'xen01': {why}")
+    # A member that failed is told all the same.
+    degraded = findings.audit("lab", ["xen01"], ["xen01"], answers(**changes, **{"host.arrays.0.members.0.state": "failed"}))
+    assert [entry["kind"] for entry in degraded["hosts"]["xen01"]["findings"]] == ["array_degraded"]
+
+
+@pytest.mark.parametrize("pool", ["", "default", None])
+def test_the_pool_of_a_host_without_one_is_the_planner_s(pool: str | None) -> None:
+    changes = {"wanted.pool": "default"}
+    hosts = {"xen01": changed(good("xen01"), {"wanted.pool": pool, "host.versions.distribution": "12.10"}),
+             "xen02": changed(good("xen02"), changes)}
+    found = findings.audit("lab", hosts, hosts, hosts)["hosts"]["xen01"]["findings"]
+    assert [entry["message"] for entry in found] == ["distribution is 12.10; 1 of 2 hosts of the pool default have 12.11"]
+
+
 def test_nobody_asked_is_nothing_known() -> None:
     assert findings.audit("lab", ["xen01"], [], {})["verdict"] == "unknown"
 

@@ -103,6 +103,9 @@ def test_whoever_is_named_is_let_in(values):
     (live(replace(WANTED, ssh_port=2222)), False),
     (live(WANTED).replace('"comment"', '"handle2"', 1), False),
     (live(WANTED)[:-2] + ', {"rule": {"expr": []}}]}', False),
+    (live(WANTED).replace('"name": "xenfold"', '"name": "xenfold", "flags": ["dormant"]'), False),
+    (live(WANTED).replace('"name": "xenfold"', '"name": "xenfold", "flags": "dormant"'), False),
+    (live(WANTED).replace('"name": "xenfold"', '"name": "xenfold", "flags": []'), True),
     ("", False), ("{}", False), ("[]", False), ('{"nftables": []}', False),
 ])
 def test_the_live_rules_are_compared_as_a_whole(text, same):
@@ -152,12 +155,15 @@ HOSTS: dict[str, Any] = {
     "xen03": {"estate_host": {"pool": "a"}, "ansible_host": "10.1.0.3", "network_vlans": [{"addresses": ["10.9.0.3/24"]}]},
     "xen04": {"estate_host": {"pool": "b"}, "ansible_host": "10.1.0.4"},
     "xen05": {"ansible_host": "10.1.0.5"},
+    "xen06": {"estate_host": {"pool": "default"}, "ansible_host": "10.1.0.6"},
+    "10.1.0.7": {"estate_host": {"pool": ""}},
 }
 
 
 @pytest.mark.parametrize(("host", "addresses"), [
     ("xen01", ["10.1.0.3", "10.9.0.2", "10.9.0.3", "fd00::2"]), ("xen02", ["10.1.0.1", "10.1.0.3", "10.9.0.3"]), ("xen04", []),
-    ("xen05", []),
+    # Without a pool a host is of the same one as for the planner. A name may be an address.
+    ("xen05", ["10.1.0.6", "10.1.0.7"]), ("xen06", ["10.1.0.5", "10.1.0.7"]), ("10.1.0.7", ["10.1.0.5", "10.1.0.6"]),
 ])
 def test_addresses_of_a_pool(host, addresses):
     assert _pool_addresses(HOSTS, host, [*HOSTS]) == addresses
@@ -168,6 +174,8 @@ def test_addresses_of_a_pool(host, addresses):
     ({"xen02": {"estate_host": {"pool": "a"}, "ansible_host": "xen02"}}, ["xen01", "xen02"],
      "host 'xen02': network_bridges: no addresses, allowed one or more, or ansible_host as an address"),
     ({"xen02": {"estate_host": {"pool": "a"}, "network_bridges": 3}}, ["xen02"], "do not hold together"),
+    ({"xen02": {"estate_host": {"pool": "a"}}}, ["xen02"], "host 'xen02': network_bridges: no addresses"),
+    ({"10.1.0.8": {"estate_host": {"pool": "a"}, "ansible_host": "xen08"}}, ["10.1.0.8"], "host '10.1.0.8': network_bridges: no addresses"),
     ({}, ["xen09"], "do not hold together"),
     ({}, "xen02", "allowed the variables of all hosts"),
 ])

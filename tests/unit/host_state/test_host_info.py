@@ -50,8 +50,10 @@ def test_mdstat(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("listing", "serials"), [
     ("", {}),
-    (json.dumps({"blockdevices": [{"kname": "sda", "type": "disk", "serial": " WD-1 ", "children": [
-        {"kname": "sda1", "type": "part", "serial": None, "children": [{"kname": "md0", "type": "raid1", "serial": None}]}]}]}),
+    (json.dumps({"blockdevices": [{"name": "sda", "kname": "sda", "type": "disk", "serial": " WD-1 ", "children": [
+        {"name": "sda1", "kname": "sda1", "type": "part", "serial": None, "children": [
+            {"name": "md0", "kname": "md0", "type": "raid1", "serial": None, "children": [
+                {"name": "vg-web", "kname": "dm-0", "type": "lvm", "serial": None}]}]}]}]}),
      {"sda": "WD-1", "sda1": "WD-1"}),
     ('{"blockdevices": [{"kname": "vda", "type": "disk", "serial": null}, {"kname": "vdb", "type": "disk"}]}', {}),
 ])
@@ -69,9 +71,19 @@ def test_kernel_text(release: str, version: str, text: str) -> None:
 
 @pytest.mark.parametrize(("names", "last"), [
     ([], None), (["6.1.0-9-amd64", "6.1.0-28-amd64"], "6.1.0-28-amd64"), (["xen-4.9-amd64.gz", "xen-4.17-amd64.gz"], "xen-4.17-amd64.gz"),
+    (["0xa0", "0x90"], "0xa0"), (["0x1000065", "0xa0011d5"], "0xa0011d5"), (["0xb, 0xa0", "0xb, 0x90"], "0xb, 0xa0"),
+    (["4.17.5 (build 9)", "4.17.6 (build 1)"], "4.17.6 (build 1)"), (["", "0x"], "0x"),
 ])
 def test_newest(names: list[str], last: str | None) -> None:
     assert parse.newest(names) == last
+
+
+@pytest.mark.parametrize(("text", "numbers"), [
+    ("0x2b000603", (0x2b000603,)), ("4.17.7 (build 9e1)", (4, 17, 7)), ("6.1.0-28-amd64", (6, 1, 0, 28, 64)), ("", ()), ("0x", (0,)),
+    ("none", ()),
+])
+def test_numbers_of(text: str, numbers: tuple[int, ...]) -> None:
+    assert parse.numbers_of(text) == numbers
 
 
 @pytest.mark.parametrize(("text", "found"), [

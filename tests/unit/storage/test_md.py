@@ -37,7 +37,7 @@ def test_empty_disks_become_an_array_with_a_known_uuid():
     assert made.uuids == {"guests": WANTED}
     [step] = made.steps
     assert step.action.line() == "create array /dev/md/guests: level 10 on D1, D2, D3, D4"
-    assert (step.device, step.wipe) == ("/dev/md/guests", ())
+    assert (step.device, [item.path for item in step.wipe]) == ("/dev/md/guests", list(MEMBERS))
     [command] = step.commands
     assert command[:3] == ("mdadm", "--create", "/dev/md/guests")
     assert {f"--uuid={WANTED}", "--name=guests", "--homehost=xen01.example", "--raid-devices=4", "--metadata=1.2"} <= set(command)
@@ -145,6 +145,58 @@ def test_an_array_that_runs_without_a_disk_is_told_and_left_alone(gone, says, co
         assert text in made.lacking["guests"]
 
 
+def lacking(missing: int, state: str = "clean", *filling: md.Member, least: int = GIB) -> md.Live:
+    return md.Live("/dev/md127", "raid10", state, missing, "resync", {}, None, least, filling)
+
+
+FILLING = md.Member("/dev/vdx", 2, frozenset({"spare"}))
+FAILED = md.Member("/dev/vdy", None, frozenset({"faulty"}))
+
+
+@pytest.mark.parametrize(("gone", "live", "added"), [
+    ({"D3": disk(3)}, lacking(1), ["/dev/vdd"]),
+    ({"D3": disk(3)}, lacking(1, "read-auto"), ["/dev/vdd"]),
+    ({"D3": disk(3)}, lacking(1, "active", FAILED), ["/dev/vdd"]),
+    ({"D1": None, "D3": disk(3)}, lacking(2), ["/dev/vdd"]),
+    ({"D1": disk(1), "D3": disk(3)}, lacking(2), ["/dev/vdb", "/dev/vdd"]),
+    # Somebody put another disk in one of the two places.
+    ({"D1": disk(1), "D3": disk(3)}, lacking(1), ["/dev/vdb"]),
+    ({"D3": disk(3)}, lacking(1, "clean", FILLING), []),
+    ({"D3": disk(3)}, lacking(0), []),
+    ({"D3": disk(3)}, lacking(1, "inactive"), []),
+    ({"D3": disk(3)}, lacking(1, "readonly"), []),
+    ({"D3": disk(3)}, lacking(1, "broken"), []),
+    ({"D3": disk(3)}, lacking(1, least=3 * GIB), []),
+    ({"D3": None}, lacking(1), []),
+    ({"D3": disk(3, serial="X9")}, lacking(1), []),
+    ({"D3": disk(3, size=GIB)}, lacking(1), []),
+    ({"D3": disk(3, ("ext4 on vdd",))}, lacking(1), []),
+    ({"D3": disk(3, work=("the kernel has it in use",))}, lacking(1), []),
+    ({"D3": disk(3, ("member of array x",), OTHER)}, lacking(1), []),
+])
+@pytest.mark.parametrize("consents", [frozenset(), frozenset({"D1", "D2", "D3", "D4", "X9"})])
+def test_an_empty_disk_of_the_inventory_comes_back_into_an_array_that_lacks_it(gone, live, added, consents):
+    found = disks(**{**owned(), **gone})
+    made = md.plan("xen01", "xen01", [{**ARRAY, "bitmap": "internal", "resync_min_kibps": 5}], found, RUNS, consents, {WANTED: live})
+    assert made.errors == []
+    first = [("mdadm", "--readwrite", "/dev/md/guests")] if added and live.state == "read-auto" else []
+    assert [command for step in made.steps for command in step.commands] == first + [
+        ("mdadm", "--manage", "/dev/md/guests", "--add", path) for path in added]
+    assert [(step.action.verb, step.wipe) for step in made.steps] == [("add", ())] * len(added)
+    told = made.lacking["guests"]
+    assert told.count("it is added, and the kernel fills it") == len(added)
+    assert ("replace_disk.yml" in told) == (len(added) < len(gone))
+    assert ("Nothing is written to it" in told) == (not added)
+
+
+def test_an_array_that_does_not_run_gets_no_disk_back():
+    found = disks(**{**owned(), "D3": disk(3)})
+    for known in ({}, WAITS):
+        made = md.plan("xen01", "xen01", [ARRAY], found, known, frozenset(), {WANTED: lacking(1)})
+        assert made.steps == []
+        assert "3 of its 4 disks belong to it" in " ".join(made.errors)
+
+
 def test_a_complete_array_lacks_nothing():
     assert plan(disks(**owned()), RUNS).lacking == {}
 
@@ -174,13 +226,13 @@ def test_two_arrays_with_one_uuid_are_refused():
     assert "arrays: uuid: two arrays have the same" in " ".join(md.plan("xen01", "xen01", arrays, disks(), {}, frozenset()).errors)
 
 
-def test_a_disk_with_consent_is_wiped_and_no_other():
+def test_all_disks_of_a_new_array_are_zeroed_and_only_those_by_consent_are_named():
     full = disk(2, ("ext4 on vdc",))
     made = plan(disks(D2=full), consents={"D1", "D2"})
     assert made.errors == []
     [step] = made.steps
     assert step.action.detail.endswith("wiping D2 by consent")
-    assert step.wipe == (full,)
+    assert step.wipe == (disk(1), full, disk(3), disk(4))
     assert [command[:2] for command in step.commands] == [("mdadm", "--create")]
 
 
@@ -191,11 +243,11 @@ def test_nothing_is_ever_written_to_a_disk_with_data_and_no_consent_or_in_use(fu
 
     made = plan(disks(**{f"D{n}": state(n) for n in range(1, 5)}), consents={f"D{n}" for n in consented})
     wiped = {int(item.serial[1]) for step in made.steps for item in step.wipe}
-    assert wiped <= (full & consented) - busy - own
+    assert not wiped & (busy | own)
+    assert wiped & full <= consented
     created = [command for step in made.steps for command in step.commands if "--create" in command]
     assert bool(created) == (not own and not busy and full <= consented)
-    if created:
-        assert wiped == full
+    assert wiped == ({1, 2, 3, 4} if created else set())
     assert bool(made.steps) == (bool(created) or own == {1, 2, 3, 4})
     assert bool(made.steps) != bool(made.errors)
 

@@ -99,6 +99,54 @@ def test_bitmap_and_policy_are_changed_live(policy, changes, commands):
         ("mdadm", "--grow", "/dev/md/guests", command) for command in commands]
 
 
+@pytest.mark.parametrize(("found", "missing"), [(owned(), 1), ({**owned(), "D3": None}, 1), ({**owned(), "D3": None}, 0)])
+def test_no_option_of_an_array_that_lacks_a_disk_is_changed(found, missing):
+    live = md.Live("/dev/md127", missing=missing, policy="resync", speeds={"sync_speed_min": "1000 (system)"})
+    made = plan(disks(**found), live, resync_min_kibps=5000)
+    assert (made.errors, made.steps, made.notes) == ([], [], [])
+    assert len(plan(disks(**owned()), md.Live("/dev/md127", policy="resync", speeds=live.speeds), resync_min_kibps=5000).steps) == 2
+
+
+OLD_SPARE = disk(4, ("member of array",), WANTED, serial="D5")
+BUSY_SPARE = disk(4, ("member of array",), WANTED, ("vde is held by md5",), serial="D5")
+IN_PLACE = [md.Member(f"/dev/vd{'bcde'[slot]}", slot, frozenset({"in_sync"})) for slot in range(4)]
+
+
+def spare_of(spare: Disk, *members: md.Member, consents: tuple[str, ...] = (), **others: Any) -> md.Plan:
+    fifth = Disk("/dev/vdf", spare.serial, spare.size_bytes, spare.uses, spare.work, spare.md)
+    return plan(disks(**{**owned(), **others}, D5=fifth), md.Live("/dev/md127", members=(*IN_PLACE, *members)), consents, spares=[SPARE])
+
+
+@pytest.mark.parametrize("spare", [OLD_SPARE, BUSY_SPARE])
+def test_a_spare_that_the_array_lost_is_told_and_not_touched(spare):
+    made = spare_of(spare)
+    assert (made.errors, made.steps) == ([], [])
+    [note] = made.notes
+    assert "array 'guests': spare /dev/vdf (serial D5) carries the array's superblock, but the array does not count it any more" in note
+
+
+def test_a_spare_that_the_array_lost_is_added_by_consent_unless_it_is_in_use():
+    [step] = spare_of(OLD_SPARE, consents=("D5",)).steps
+    assert (step.action.verb, [item.serial for item in step.wipe]) == ("add", ["D5"])
+    assert spare_of(BUSY_SPARE, consents=("D5",)).steps == []
+
+
+def test_a_spare_with_data_of_others_still_stops_the_run():
+    made = spare_of(disk(4, ("member of array",), "0:0:0:0", serial="D5"))
+    assert "/dev/vdf (serial D5) is not empty" in " ".join(made.errors)
+
+
+@pytest.mark.parametrize(("states", "attached", "others", "notes"), [
+    ({"spare"}, True, {}, 0), ({"faulty"}, True, {}, 1), ({"faulty"}, True, {"D3": None}, 1),
+])
+def test_a_spare_that_has_failed_is_told(states, attached, others, notes):
+    made = spare_of(OLD_SPARE, md.Member("/dev/vdf", None, frozenset(states), attached), **others)
+    assert (made.errors, made.steps) == ([], [])
+    assert len(made.notes) == notes
+    for note in made.notes:
+        assert "spare virtio-D5 (serial D5) has failed: the array counts /dev/vdf as faulty" in note
+
+
 @pytest.mark.parametrize(("spare", "consents", "wiped", "error"), [
     (FRESH, (), False, ""), (disk(4, ("ext4 on vde",), serial="D5"), ("D5",), True, ""),
     (disk(4, ("ext4 on vde",), serial="D5"), ("D1",), False, "is not empty"),
@@ -132,6 +180,33 @@ def test_mdadm_conf_tells_one_address(text, mail, program, kept):
         [f"MAILADDR {mail}"] * bool(mail) + [f"PROGRAM {program}"] * bool(program))
     assert "ARRAY /dev/md/guests metadata=1.2 spare-group=all UUID=a:b\n" in written
     assert md.configuration(written, {"guests": "a:b"}, {"guests": "all"}, mail, program) == written
+
+
+@pytest.mark.parametrize("text", [
+    "MAILADDR root\n", "HOMEHOST <system>\nMAILADDR root\nPROGRAM /x\n", "mail root\n  second\nMAILFROM me\n", "", "MAILFROM me\n",
+    "MAILADDR a\nMAILADDR b\n",
+])
+def test_who_was_told_before_is_told_again(text):
+    uuids = {"guests": "a:b"}
+    plain = md.configuration(text, uuids)
+    assert not md.block_tells(plain)
+    told = md.configuration(plain, uuids, None, "a@b", "/y")
+    other = md.configuration(told, uuids, None, "c@d", "/y")
+    assert md.block_tells(told)
+    assert md.configuration(other, uuids, None, "c@d", "/y") == other
+    back = md.configuration(other, uuids, None, "", None)
+    assert sorted(back.split("\n")) == sorted(plain.split("\n"))
+    assert md.configuration(back, uuids) == back
+    # One of the two at a time.
+    half = md.configuration(told, uuids, None, None, "/y")
+    assert "a@b" not in half
+    assert [line for line in half.split("\n") if line.startswith("PROGRAM")] == ["PROGRAM /y"]
+    assert sorted(md.configuration(half, uuids).split("\n")) == sorted(plain.split("\n"))
+
+
+def test_a_line_that_is_written_again_is_kept_once():
+    told = md.configuration("MAILADDR root\n", {}, None, "a@b")
+    assert md.configuration(f"MAILADDR root\n{told}", {}, None, "a@b") == told
 
 
 def test_hosts_scrub_at_times_of_their_own():

@@ -3,16 +3,23 @@
 """Replacing a disk: what is done in each state of the old one, and what is refused."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import replace
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import Live, Member
+from ansible_collections.xenfold.consolidation.plugins.modules import md_replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit import command_cases
+from tests.unit.storage.fake_host import Host
 from tests.unit.storage.samples import ARRAY, GIB, disk
+from tests.unit.storage.test_modules import WORDS, filled
+from tests.unit.storage.test_modules import commands as recorded
 
 SERIALS = {f"/dev/vd{letter}": f"D{number}" for number, letter in enumerate("bcdef", 1)}
 DEVICE = "/dev/md/guests"
@@ -20,7 +27,11 @@ RECOVER = {"action": "recover", "percent": 43.2}
 ADD = ("mdadm", "--manage", DEVICE, "--add", "/dev/vdf")
 REPLACE = ("mdadm", "--manage", DEVICE, "--replace", "/dev/vdc", "--with", "/dev/vdf")
 REMOVE = ("mdadm", "--manage", DEVICE, "--remove", "/dev/vdc")
-DETACHED = ("mdadm", "--manage", DEVICE, "--fail", "detached", "--remove", "detached")
+GO = ("mdadm", "--readwrite", DEVICE)
+
+
+def gone(name: str) -> tuple[str, ...]:
+    return ("mdadm", "--manage", DEVICE, "--fail", name, "--remove", name)
 
 
 def member(path: str, slot: int | None, states: str = "in_sync", attached: bool = True) -> Member:
@@ -71,9 +82,18 @@ SPARE = member("/dev/vdf", None, "spare")
     (live(1, c=None, f=member("/dev/vdf", 1, "spare"), sync=RECOVER), [], [], False, True),
     (live(1, c=None, f=SPARE), [], [], False, True),
     # It is gone: md has not noticed, has noticed, has forgotten it.
-    (live(c=GONE), [DETACHED, ADD], [], False, False),
-    (live(1, c=member("/dev/vdc", None, "faulty", attached=False)), [DETACHED, ADD], [], False, False),
+    (live(c=GONE), [gone("vdc"), ADD], [], False, False),
+    (live(1, c=member("/dev/vdc", None, "faulty", attached=False)), [gone("vdc"), ADD], [], False, False),
+    (live(c=member("/dev/cciss/c0d1", 1, attached=False)), [gone("cciss!c0d1"), ADD], [], False, False),
+    (live(c=GONE, e=member("/dev/vde", 3, attached=False)), [gone("vdc"), gone("vde"), ADD], [], False, False),
+    (live(c=GONE, f=SPARE), [gone("vdc")], [], False, False),
     (live(1, c=None), [ADD], [], False, False),
+    # The new disk has its place; who is gone from another one is left alone.
+    (live(c=None, e=member("/dev/vde", 3, attached=False), f=member("/dev/vdf", 1)), [], [], True, False),
+    # The host was booted in mid-rebuild, and nobody has written since.
+    (live(1, c=None, f=member("/dev/vdf", 1, "spare"), state="read-auto"), [GO], [], False, False),
+    (live(c=LEAVING, f=member("/dev/vdf", 1, "spare,replacement"), state="read-auto"), [GO], [REMOVE], False, False),
+    (live(c=None, f=member("/dev/vdf", 1), state="read-auto"), [], [], True, False),
     # Another disk is gone as well, of a level that bears it.
     (live(1, c=None, e=None, f=member("/dev/vdf", 1)), [], [], True, False),
 ])
@@ -105,6 +125,88 @@ def test_what_could_cost_redundancy_or_data_is_refused(now, found, array, text):
     assert (made.steps, made.later, made.done) == ([], [], False)
 
 
+def test_each_disk_that_is_gone_is_named():
+    one, two = plan(live(c=GONE)), plan(live(c=GONE, e=member("/dev/vde", 3, attached=False)))
+    assert [step.action.line() for step in one.steps if step.action.verb == "remove"] == [
+        "remove disk D2 of array /dev/md/guests: it was vdc and is gone from the host"]
+    assert [step.action.line() for step in two.steps if step.action.verb == "remove"] == [
+        f"remove disk {name} of array /dev/md/guests: it was {name} and is gone from the host" for name in ("vdc", "vde")]
+
+
+REWRITTEN = [item if item["serial"] != "D2" else {"id": "virtio-D5", "serial": "D5"} for item in ARRAY["members"]]
+IN_PLACE = member("/dev/vdf", 1)
+
+
+def plan_unknown(now: Live, members: list[dict[str, Any]], **array: Any) -> replace.Plan:
+    there = replace.member_with(now, SERIALS, "D5")
+    return replace.plan({**ARRAY, "members": members, **array}, now, SERIALS, "D9", "D5", None if there else new(), frozenset())
+
+
+@pytest.mark.parametrize(("now", "array", "done"), [
+    (live(c=None, f=IN_PLACE), {}, True),
+    (live(1, c=None, f=member("/dev/vdf", 1, "spare"), sync=RECOVER), {}, False),
+    (live(1, c=None, f=SPARE), {}, False),
+    # It is named as a spare, and is one.
+    (live(f=SPARE), {"members": ARRAY["members"], "spares": [{"id": "virtio-D5", "serial": "D5"}]}, True),
+])
+def test_with_the_inventory_rewritten_it_is_done_or_waited_for(now, array, done):
+    made = plan_unknown(now, **({"members": REWRITTEN} | array))
+    assert (made.errors, made.steps, made.later, made.done, made.waits) == ([], [], [], done, not done)
+
+
+@pytest.mark.parametrize(("now", "text"), [
+    (live(c=None, e=member("/dev/vde", 3, attached=False), f=IN_PLACE), "vde is gone from the host. /dev/md/guests runs on D1, D5, D3"),
+    (live(1, c=None, e=member("/dev/vde", None, "faulty"), f=IN_PLACE), "/dev/vde (serial D4) has failed"),
+    (live(1, c=None, e=None, f=IN_PLACE), "it lacks 1 of its members"),
+    (live(2, c=None, e=None, f=member("/dev/vdf", 1, "spare"), sync=RECOVER), "it lacks 1 of its members"),
+    (live(1, c=None), "the disk D5, which storage_arrays names, is no member of it"),
+    (live(f=SPARE), "/dev/vdf (serial D5), which storage_arrays names as a member, is a spare"),
+])
+def test_a_wrong_serial_takes_out_no_other_disk(now, text):
+    made = plan_unknown(now, REWRITTEN)
+    assert "serial: value 'D9', allowed a disk that storage_arrays names or that is a member of /dev/md/guests" in made.errors[0]
+    assert text in ". ".join(made.errors)
+    assert (made.steps, made.later, made.done, made.waits) == ([], [], False, False)
+
+
+def test_a_member_is_replaced_though_the_inventory_names_the_new_disk_already():
+    assert commands(plan(live(), members=REWRITTEN).steps) == [ADD, REPLACE]
+    assert commands(plan(live(1, c=FAULTY), members=REWRITTEN).steps) == [REMOVE, ADD]
+
+
+@pytest.mark.parametrize(("action", "done", "percent"), [
+    ("recover", False, 43.2), ("resync", False, 43.2), ("reshape", False, 43.2), ("check", False, 0.0), ("repair", False, 0.0),
+    ("check", True, 100.0), (None, False, 0.0), (None, True, 100.0),
+])
+def test_a_scrub_is_no_progress(action, done, percent):
+    assert replace.percent_of(live(sync={"action": action, "percent": 43.2} if action else None), done) == percent
+
+
+@pytest.mark.parametrize(("action", "texts"), [
+    ("frozen", ["/sys/block/md127/md/sync_action: value 'frozen'", "echo idle > /sys/block/md127/md/sync_action"]),
+    ("idle", []), ("recover", []), ("", []),
+])
+def test_a_frozen_array_says_what_to_run(action, texts):
+    told = replace.why_frozen("/dev/md127", action)
+    assert bool(told) == bool(texts)
+    assert [text for text in texts if text not in told] == []
+
+
+@pytest.mark.parametrize(("action", "wait", "failed"), [("frozen", 60, True), ("idle", 60, True), ("frozen", 4, False), ("idle", 4, False)])
+def test_the_module_tells_of_a_frozen_array(action, wait, failed, tmp_path, monkeypatch):
+    cases = {parameter.id: parameter.values[0] for parameter in command_cases.load(Path(__file__).with_name("cases.yml"))}
+    case = filled(cases["a kernel that never begins to fill the disk is told"], WORDS)
+    case = {**case, "input": {**case["input"], "wait_seconds": wait}, "output": {"failed": failed}, "msg_contains": []}
+    host = Host(tmp_path, case["given"] | {"sysfs": {"degraded": "1", "sync_action": action}}, monkeypatch)
+    monkeypatch.setattr(md_replace, "Path", lambda path: Path(host.real(path)))
+    warned: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _self, line: warned.append(line))
+    result = command_cases.run("md_replace", {**case, "run": recorded(case)})
+    told = result["msg"] if failed else " ".join(warned)
+    assert ("echo idle > /sys/block/md127/md/sync_action" in told) == (action == "frozen")
+    assert ("does not begin to fill /dev/vdd (serial S3)" in told) == failed
+
+
 def test_a_new_disk_with_data_is_wiped_by_its_own_consent_only():
     full = new(("ext4 on vdf",))
     [remove, add] = plan(live(1, c=FAULTY), full, {"D5"}).steps
@@ -127,15 +229,22 @@ def test_a_disk_that_works_never_leaves_before_the_new_one_is_filled(states, joi
         assert REMOVE not in commands(made.steps)
         assert bool(made.errors) == any(state != "in_sync" for state in states)
     assert not [command for command in commands([*made.steps, *made.later]) if command[3] == "--remove" and command[4] != "/dev/vdc"]
+    left = {item.path.removeprefix("/dev/") for item in members.values() if item and not item.attached}
+    assert {command[4] for command in commands(made.steps) if command[3] == "--fail"} <= left
+
+
+SPARE_HINT = ", a spare, and the kernel takes a spare by itself; name the disk that comes into the host"
 
 
 @pytest.mark.parametrize(("old", "fresh", "text"), [
-    ("D9", "D5", "serial: value 'D9', allowed the serial of a disk in storage_arrays: guests: D1, D2, D3, D4; b: E1"),
+    ("D9", "D5", "serial: value 'D9', allowed the serial of a disk in storage_arrays: guests: D1, D2, D3, D4; b: E1, E2"),
     ("D2", "D2", "new_serial: value 'D2', allowed the serial of another disk than serial"),
-    ("D2", "E1", "new_serial: value 'E1', allowed a disk of no other array; it belongs to b"),
+    ("D2", "E1", "new_serial: value 'E1', allowed a disk that storage_arrays does not name yet; it is one of b"),
+    ("D2", "D3", "new_serial: value 'D3', allowed a disk that storage_arrays does not name yet; it is one of guests"),
+    ("D2", "E2", f"new_serial: value 'E2', allowed a disk that storage_arrays does not name yet; it is one of b{SPARE_HINT}"),
 ])
 def test_disks_of_no_array_are_named(old, fresh, text):
-    other = {**ARRAY, "name": "b", "members": [{"id": "e", "serial": "E1"}]}
+    other = {**ARRAY, "name": "b", "members": [{"id": "e", "serial": "E1"}], "spares": [{"id": "f", "serial": "E2"}]}
     assert replace.find_array([ARRAY, other], old, fresh) == (None, [text])
 
 
