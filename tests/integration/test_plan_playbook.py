@@ -51,6 +51,13 @@ def edit(path: Path, old: str, new: str) -> int:
     return text[:text.index(old)].count("\n") + 1
 
 
+def test_the_readme_shows_the_plan_of_the_lab(tmp_path: Path) -> None:
+    done = play(ROOT / "inventories" / "lab", tmp_path / "out")
+    headline = re.search(r"- '?(lab: \d+ hosts .*?)'?$", done.stdout, re.MULTILINE)
+    assert headline, done.stdout + done.stderr
+    assert headline[1] in (ROOT / "README.md").read_text()
+
+
 def test_the_example_becomes_a_plan_and_a_second_run_changes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     first = play(EXAMPLE, folder)
