@@ -29,8 +29,8 @@ def steps(text: str) -> list[tuple[str, list[str]]]:
 
 
 def comparable(text: str) -> str:
-    """Without what differs from run to run: widths of columns and numbers of two and more digits."""
-    return re.sub(r"\d{2,}", "N", " ".join(text.split()))
+    """Without what differs from run to run: widths of columns, seconds in brackets, and numbers of two and more digits."""
+    return re.sub(r"\[ \d+ s\]|\d{2,}", "N", " ".join(text.split()))
 
 
 @pytest.fixture(name="estate")
