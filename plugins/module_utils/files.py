@@ -7,9 +7,10 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,15 @@ def _give(path: str, like: os.stat_result) -> None:
     with contextlib.suppress(PermissionError):
         os.chown(path, like.st_uid, like.st_gid)
     os.chmod(path, stat.S_IMODE(like.st_mode))
+
+
+@contextlib.contextmanager
+def writable(module: Any, option: str) -> Iterator[None]:
+    """Fails by the name of the option when its file cannot be read or written."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=f"{option}: value {module.params[option]!r}: {error}, allowed the path of a file that can be written")
 
 
 def file_diff(file: WantedFile, actual: Mapping[str, str | None]) -> dict[str, str]:

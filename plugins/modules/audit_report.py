@@ -90,8 +90,6 @@ actions:
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
@@ -102,17 +100,9 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
     differing,
     file_diff,
     read_texts,
+    writable,
     write_atomically,
 )
-
-
-@contextmanager
-def writable(module: AnsibleModule, option: str) -> Iterator[None]:
-    """Fails by the name of the option when its file cannot be read or written."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        module.fail_json(msg=f"{option}: value {module.params[option]!r}: {error}, allowed the path of a file that can be written")
 
 
 def main() -> None:

@@ -66,8 +66,6 @@ actions:
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
@@ -76,6 +74,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
     differing,
     file_diff,
     read_texts,
+    writable,
     write_atomically,
 )
 from ansible_collections.xenfold.consolidation.plugins.module_utils.report.html import page
@@ -87,15 +86,6 @@ def destination(path: str, status: str) -> str:
     """Where a report goes: a plan that may not be carried out must not hide one that may."""
     stem, suffix = os.path.splitext(os.path.abspath(path))
     return f"{stem}{'.infeasible' if status == 'infeasible' else ''}{suffix}"
-
-
-@contextmanager
-def writable(module: AnsibleModule, option: str) -> Iterator[None]:
-    """Fails by the name of the option when its file cannot be read or written."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        module.fail_json(msg=f"{option}: value {module.params[option]!r}: {error}, allowed the path of a file that can be written")
 
 
 def main() -> None:

@@ -93,6 +93,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
     differing,
     file_diff,
     read_texts,
+    writable,
     write_atomically,
 )
 from ansible_collections.xenfold.consolidation.plugins.module_utils.report.whatif import (
@@ -157,11 +158,8 @@ def bring(module, told):
             # The page is made for eyes: its text in a diff would bury that of the Markdown.
             diffs += [file_diff(missing, actual)] if option == "markdown" else []
             if not module.check_mode:
-                try:
+                with writable(module, option):
                     write_atomically(missing)
-                except (OSError, ValueError) as error:
-                    module.fail_json(msg=f"{option}: value {module.params[option]!r}: {error}, allowed the path of a file that can be"
-                                     " written")
     return {**outcome(actions), "diff": diffs}, [] if module.check_mode else paths
 
 

@@ -65,18 +65,15 @@ def prove(state: State, items: Sequence[Item], used: int, bound: int, seed: int)
     if made is None:
         return Proof(bound, None)
     bound = max(bound, made[0].solve(used))
-    if bound >= used:
+    if bound >= used or not _alike(state, items, relaxed, np.nonzero(state.allowed.any(axis=0))[0]):
         return Proof(bound, None)
-    units = relaxed
     if not relaxed.exact:
-        units = Units(state, items, bits=SOLVED_BITS)
-        made = _master(state, items, units, seed)
-        if made is None:
-            return Proof(bound, None)
-        made[0].solve(used)
-    master, kind, whole = made
-    if not whole or not _alike(state, items, units, np.nonzero(state.allowed.any(axis=0))[0]):
+        made = _master(state, items, Units(state, items, bits=SOLVED_BITS), seed)
+    if made is None or not made[2]:
         return Proof(bound, None)
+    master, kind, _ = made
+    if not relaxed.exact:
+        master.solve(used)
     cover = master.cover(bound, used)
     return Proof(bound, _groups(cover, kind) if cover is not None else None)
 

@@ -60,7 +60,7 @@ def place(document: Mapping[str, Any]) -> dict[str, Any]:
     bound, candidates = _prove(ranking, allowed, items, bound, candidates)
     ranking.bound = bound
     model = Model(State(problem, rules, allowed), items, rules)
-    candidates = _cheapest(ranking, _fewest(ranking, candidates, model), model)
+    candidates = _cheapest(ranking, allowed, _fewest(ranking, candidates, model), model)
     chosen, schedule, weak = choose(problem, rules, candidates)
     if problem.policy.failover and weak is not None and chosen.complete():
         chosen, schedule, weak = spread_out(ranking, allowed, items, int(chosen.worth[6])) or (chosen, schedule, weak)
@@ -126,7 +126,7 @@ def _fewest(ranking: Ranking, candidates: list[Candidate], model: Model) -> list
     return ranking.of(found)
 
 
-def _cheapest(ranking: Ranking, candidates: list[Candidate], model: Model) -> list[Candidate]:
+def _cheapest(ranking: Ranking, allowed: Bools, candidates: list[Candidate], model: Model) -> list[Candidate]:
     """The candidates, the one that moves least on the fewest hosts found, by the exact model where it is small enough, and the
     best of them made better step by step.
     """
@@ -144,7 +144,6 @@ def _cheapest(ranking: Ranking, candidates: list[Candidate], model: Model) -> li
     best = ranking.of(found)[0].host_of
     if not few_pairs(problem):
         return ranking.of(found)
-    allowed = static_mask(problem, ranking.rules)
     return ranking.of([*found, polish(problem, ranking.rules, allowed, model.items, best)])
 
 
