@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A run that finds nothing to do asks little of the hosts: few tasks, and at most twelve times what one ping play takes."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+HOSTS = ("xen01", "xen02")
+MOST_TASKS = 25
+MOST_PINGS = 12
+ROUNDS = 2
+# These run on the control node alone.
+LOCAL_ACTIONS = {"include_role", "import_role", "include_tasks", "import_tasks", "validate_argument_spec", "fail", "assert",
+                 "debug", "set_fact"}
+
+PING = """---
+- name: Ping
+  hosts: xen_hosts
+  gather_facts: false
+  tasks:
+    - name: Ping
+      ansible.builtin.ping:
+"""
+
+
+def play(playbook: Path) -> tuple[float, dict]:
+    """Seconds of a playbook on the scenario's hosts, and its results."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    environment |= {"XENFOLD_LAB_DIR": str(ROOT / "build" / "lab" / "consolidation"), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+                    "ANSIBLE_NOCOLOR": "1"}
+    program = str(Path(sys.executable).parent / "ansible-playbook")
+    begun = time.monotonic()
+    done = subprocess.run([program, "-i", "inventories/lab", str(playbook)], cwd=ROOT, env=environment, capture_output=True,
+                          text=True, timeout=900)
+    seconds = time.monotonic() - begun
+    assert done.returncode == 0, done.stdout + done.stderr
+    return seconds, json.loads(done.stdout[done.stdout.index("{"):])
+
+
+def reached(results: dict, host: str) -> list[str]:
+    """Names of the tasks that contacted `host`."""
+    return [
+        task["task"]["name"] for one in results["plays"] for task in one["tasks"]
+        if host in task["hosts"] and not task["hosts"][host].get("skipped")
+        and task["hosts"][host].get("action", "").rpartition(".")[2] not in LOCAL_ACTIONS
+    ]
+
+
+def test_a_converged_host_costs_few_tasks_and_little_time(tmp_path: Path) -> None:
+    ping = tmp_path / "ping.yml"
+    ping.write_text(PING, encoding="utf-8")
+    pings, runs = [], []
+    for _round in range(ROUNDS):
+        seconds, results = play(ping)
+        pings.append(seconds)
+        assert reached(results, "xen01") == ["Ping"]
+        seconds, results = play(ROOT / "playbooks" / "provision.yml")
+        runs.append(seconds)
+        for host in HOSTS:
+            assert results["stats"][host]["changed"] == 0, results["stats"]
+            assert 3 <= len(reached(results, host)) <= MOST_TASKS, reached(results, host)
+    ratio = min(runs) / min(pings)
+    tasks = len(reached(results, "xen01"))
+    print(f"provision.yml: {tasks} tasks a host, {min(runs):.1f} s; ping {min(pings):.1f} s; ratio {ratio:.1f}")
+    assert ratio <= MOST_PINGS, (runs, pings)
