@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from lab import faults, labs, snapshots, ssh
+from lab import faults, labs, powercut, snapshots, ssh
 from lab.console import tail
 from lab.errors import LabError
 from lab.image import ensure_image
@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument(
             f"--{key.replace('_', '-')}", type=int, default=getattr(default, key), metavar="N", help=f"{low} to {high}"
         )
+    sub.add_argument("--log-writes", action="store_true", help="log what is written to disks, for power-off --lose-unflushed")
     sub.add_argument("--snapshot", metavar="NAME", help="restore this snapshot; when there is none, boot and save it")
     sub.add_argument("--timeout", type=int, default=faults.BOOT_SECONDS, metavar="SECONDS", help="bound of a cold boot")
     sub = add("down", "end the lab's processes and remove its run folder")
@@ -63,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--size-gib", type=int, metavar="N", help="size of the new disk (default: that of the lab's disks)")
     add("unplug-nic", "unplug the cable of a NIC", "host", "nic")
     add("plug-nic", "plug the cable of a NIC in again", "host", "nic")
-    add("power-off", "cut the power of a host", "host")
+    sub = add("power-off", "cut the power of a host", "host")
+    sub.add_argument("--lose-unflushed", action="store_true", help="and lose what its disks were not told to make durable")
+    sub.add_argument("--seed", type=int, metavar="N", help="lose each of these writes or not, by chance (default: lose all)")
     add("power-on", "boot a host that is off, and wait for it", "host")
     add("cut-network", "unplug all data NICs of a host", "host")
     add("join-network", "plug all data NICs of a host in again", "host")
@@ -88,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
-    spec = Spec(kind=args.kind, release=args.release, **{key: getattr(args, key) for key in LIMITS})
+    shape = {key: getattr(args, key) for key in LIMITS}
+    spec = Spec(kind=args.kind, release=args.release, log_writes=args.log_writes, **shape)
     with locked(args.name):
         labs.up(args.name, spec, args.snapshot, args.timeout)
     return 0
@@ -180,6 +184,15 @@ def _fault(action: Callable[[labs.Lab, argparse.Namespace], None]) -> Callable[[
     return command
 
 
+def _power_off(lab: labs.Lab, args: argparse.Namespace) -> None:
+    if args.lose_unflushed:
+        powercut.lose_unflushed(lab, args.host, args.seed)
+    elif args.seed is not None:
+        raise LabError(f"power-off {args.host} --seed {args.seed}: allowed with --lose-unflushed only")
+    else:
+        faults.power_off(lab, args.host)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "up": _up,
     "down": _down,
@@ -199,7 +212,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plug-nic": _fault(
         lambda lab, args: faults.set_cable(lab, args.host, [faults.find_nic(lab, args.host, args.nic)], True)
     ),
-    "power-off": _fault(lambda lab, args: faults.power_off(lab, args.host)),
+    "power-off": _fault(_power_off),
     "power-on": _fault(lambda lab, args: faults.power_on(lab, [args.host])),
     "cut-network": _fault(lambda lab, args: faults.set_cable(lab, args.host, faults.data_nics(lab, args.host), False)),
     "join-network": _fault(lambda lab, args: faults.set_cable(lab, args.host, faults.data_nics(lab, args.host), True)),

@@ -57,8 +57,10 @@ def insert_disk(lab: Lab, host: str, bay: int, serial: str | None = None, size_g
         raise LabError(f"insert-disk {host} {bay}: serial {disk.serial} is that of another disk of this host")
     folder = lab.host_folder(host)
     images.create_empty(folder / disk.file, size)
+    if lab.spec.log_writes:
+        images.begin_log(folder, disk.file)
     with process.monitor(lab, host) as qmp:
-        said = qmp.monitor(f'drive_add 0 "{qemu.drive_options(disk, folder)}"')
+        said = qmp.monitor(f'drive_add 0 "{qemu.drive_options(disk, lab.spec, folder)}"')
         if said != "OK":
             raise LabError(f"{host}: drive_add: {said}")
         qmp.execute("device_add", qemu.device_arguments(disk))

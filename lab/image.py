@@ -197,6 +197,7 @@ def _furnish(store: Store, kind: str, root: Path) -> None:
     (root / "root" / ".ssh").mkdir(mode=0o700, exist_ok=True)
     _place(store.keys / "id_ed25519.pub", root / "root" / ".ssh" / "authorized_keys", 0o600)
     (root / "etc" / "hostname").unlink(missing_ok=True)
+    forget_unsafe_io(root)
     settings = sources.settings_for_guest(sources.machine_settings())
     if settings:
         (root / "etc" / "apt" / "apt.conf.d" / "90lab").write_text("\n".join(settings) + "\n", encoding="utf-8")
@@ -208,6 +209,13 @@ def _furnish(store: Store, kind: str, root: Path) -> None:
     run(["chroot", root, "systemctl", "enable", *enabled], timeout=60)
     if kind == "plain":
         _furnish_grub(root)
+
+
+def forget_unsafe_io(root: Path) -> None:
+    """mmdebstrap leaves dpkg's options in the system; a host's dpkg makes durable what it unpacks."""
+    options = root / "etc" / "dpkg" / "dpkg.cfg.d" / "99mmdebstrap"
+    lines = options.read_text(encoding="utf-8").splitlines(keepends=True)
+    options.write_text("".join(line for line in lines if line != "force-unsafe-io\n"), encoding="utf-8")
 
 
 def _place(source: Path, target: Path, mode: int) -> None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lab import faults, images, process, requirements, snapshots, ssh
+from lab import faults, images, process, qemu, requirements, snapshots, ssh
 from lab.accel import accelerator
 from lab.console import run, say
 from lab.errors import LabError
@@ -39,12 +39,12 @@ def up(name: str, spec: Spec, snapshot: str | None = None, timeout: float = faul
             raise LabError(
                 f"lab {name} exists and differs: {'; '.join(changed)}. To replace it run: python3 -m lab --name {name} down"
             )
-        if not all((lab.host_folder(host) / "root.qcow2").exists() for host in lab.hosts):
+        if not all((lab.host_folder(host) / qemu.ROOT_FILE).exists() for host in lab.hosts):
             raise LabError(f"lab {name} is incomplete; run: python3 -m lab --name {name} down")
         _again(lab, snapshot, timeout)
         return lab
     requirements.need_memory(spec.hosts, spec.memory_mib, requirements.available_memory_mib())
-    requirements.need_disk(spec.hosts * requirements.HOST_DISK_MIB, run_folder(name), f"{spec.hosts} hosts")
+    requirements.need_disk(spec.hosts * requirements.host_disk_mib(spec.log_writes), run_folder(name), f"{spec.hosts} hosts")
     store = ensure_image(spec.release, spec.kind)
     lab = new_lab(name, spec, accelerator(cache_root()), store.folder.name)
     _furnish(lab, store)
@@ -104,9 +104,9 @@ def _first_start(lab: Lab, store: Store, timeout: float) -> None:
             snapshots.in_all(lab.hosts, lambda host: process.kill_host(lab, host))
             shutil.rmtree(kept, ignore_errors=True)
             lab.write_snapshots({})
-    base = store.image(lab.spec.kind) / "root.qcow2"
+    base = store.image(lab.spec.kind) / qemu.ROOT_FILE
     for host in lab.hosts:
-        images.create_overlay(lab.host_folder(host) / "root.qcow2", base)
+        images.create_overlay(lab.host_folder(host) / qemu.ROOT_FILE, base)
         for disk in lab.disks(host):
             images.create_empty(lab.host_folder(host) / disk.file, lab.spec.disk_gib)
     say(f"booting {len(lab.hosts)} hosts")
@@ -138,7 +138,7 @@ def _keep_booted(lab: Lab, kept: Path) -> None:
 
 
 def _copy_disks(lab: Lab, host: str, source: Path, target: Path) -> None:
-    for file in ["root.qcow2", *(disk.file for disk in lab.disks(host))]:
+    for file in qemu.image_files(lab.disks(host)):
         images.copy(source / file, target / file)
 
 
@@ -153,7 +153,9 @@ def booted_key(lab: Lab) -> str:
     """What a saved state depends on beside the image: the shape of the hosts and the QEMU that saved it."""
     version = run(["qemu-system-x86_64", "--version"], timeout=30).splitlines()[0]
     command = (Path(__file__).parent / "qemu.py").read_text(encoding="utf-8")
-    parts = [json.dumps(lab.spec.as_dict(), sort_keys=True), lab.accel, version, command]
+    # Below the devices: a state fits whether writes are logged or not.
+    spec = dataclasses.replace(lab.spec, log_writes=False)
+    parts = [json.dumps(spec.as_dict(), sort_keys=True), lab.accel, version, command]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

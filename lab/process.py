@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from lab import qemu
+from lab import images, qemu
 from lab.errors import LabError
 from lab.paths import CHECKOUT
 from lab.qemu import Machine
@@ -52,6 +52,8 @@ def start(lab: Lab, machine: Machine, loadvm: str | None = None) -> None:
     host = machine.name
     folder = lab.host_folder(host)
     words = qemu.command(machine, pidfile(lab, host), loadvm)
+    if machine.spec.log_writes:
+        images.begin_logs(folder, qemu.image_files(machine.disks))
     # A panic of the boot before this one must not be taken for one of this boot.
     console = lab.serial_log(host)
     if console.exists():
@@ -94,6 +96,35 @@ def kill(path: Path) -> bool:
 
 def kill_host(lab: Lab, host: str) -> bool:
     return kill(pidfile(lab, host))
+
+
+def freeze(lab: Lab, host: str) -> bool:
+    """Stop a host's process with all its threads, none of them in the middle of a write. Whether there is one."""
+    pid = pid_of(lab, host)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + _END_SECONDS
+    while not all(_state(path) == "T" for path in Path(f"/proc/{pid}/task").glob("*/stat")):
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGCONT)
+            raise LabError(f"{host}: QEMU does not stop")
+        time.sleep(0.01)
+    return True
+
+
+def thaw(lab: Lab, host: str) -> None:
+    pid = pid_of(lab, host)
+    if pid is not None:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _state(path: Path) -> str:
+    """The state of a process or thread in its `stat`: one letter; T when it is stopped, and for a thread that is gone."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").rsplit(")", 1)[-1].split()[0]
+    except OSError:
+        return "T"
 
 
 def quit_host(lab: Lab, host: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ _UUID_SPACE = uuid.UUID("6f1f6b1c-3f35-4e62-9f37-0b8a6f3f6d9e")
 
 # Fixed places on the PCI bus: interface names follow the order, and a saved state finds its devices by place.
 _ROOT_DISK_SLOT, _RNG_SLOT, _FIRST_NIC_SLOT, _FIRST_PORT_SLOT = 2, 3, 4, 15
+
+# In a host's folder, with spec.log_writes: its images as they were when QEMU started, and what was written to them since.
+LOG_FOLDER = "writes"
+ROOT_FILE = "root.qcow2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,14 +117,38 @@ def command(machine: Machine, pidfile: Path, loadvm: str | None = None) -> list[
 
 
 def _storage(machine: Machine) -> list[str]:
-    words = ["-drive", "file=root.qcow2,if=none,id=root,cache=unsafe,discard=unmap"]
+    spec = machine.spec
+    words = ["-drive", _drive(ROOT_FILE, "root", spec)]
     words += ["-device", f"virtio-blk-pci,drive=root,id=rootdisk,addr={_ROOT_DISK_SLOT:#x}"]
-    for bay in range(1, machine.spec.data_disks + 1):
+    for bay in range(1, spec.data_disks + 1):
         words += ["-device", f"pcie-root-port,id=rp{bay},bus=pcie.0,chassis={bay},slot={bay},addr={_FIRST_PORT_SLOT + bay:#x}"]
     for disk in machine.disks:
-        words += ["-drive", f"file={disk.file},if=none,id={disk.drive},cache=unsafe,discard=unmap"]
+        words += ["-drive", _drive(disk.file, disk.drive, spec)]
         words += ["-device", f"virtio-blk-pci,drive={disk.drive},id={disk.device},bus=rp{disk.bay},serial={disk.serial}"]
     return words
+
+
+def image_files(disks: Iterable[Disk]) -> list[str]:
+    """The images of a host with these data disks."""
+    return [ROOT_FILE, *(disk.file for disk in disks)]
+
+
+def log_file(file: str) -> str:
+    return f"{LOG_FOLDER}/{file}.log"
+
+
+def _drive(file: str, drive: str, spec: Spec, folder: str = "") -> str:
+    """A drive of an image in `folder`, which ends with a slash or is the one that QEMU starts in."""
+    # A comma in a path is doubled.
+    place = folder.replace(",", ",,")
+    if not spec.log_writes:
+        return f"file={place}{file},if=none,id={drive},cache=unsafe,discard=unmap"
+    # Flushes must reach the log, but not this machine's disks. What a guest discards stays: qcow2 would use its place again for
+    # what is written next, and after a cut that would be read where the discarded was.
+    filtered = f"file.driver=blklogwrites,file.file.driver=file,file.file.filename={place}{file},file.file.cache.no-flush=on"
+    log = f"file.log.driver=file,file.log.filename={place}{log_file(file)},file.log.cache.no-flush=on"
+    # Written at flushes alone, the superblock never counts too few.
+    return f"driver=qcow2,if=none,id={drive},{filtered},{log},file.log-super-update-interval={2**32}"
 
 
 def _network(machine: Machine) -> list[str]:
@@ -142,10 +171,9 @@ def _network(machine: Machine) -> list[str]:
     return words
 
 
-def drive_options(disk: Disk, folder: Path) -> str:
-    """The same drive for a running QEMU (monitor command `drive_add`); a comma in a path is doubled."""
-    path = str(folder / disk.file).replace(",", ",,")
-    return f"file={path},if=none,id={disk.drive},cache=unsafe,discard=unmap"
+def drive_options(disk: Disk, spec: Spec, folder: Path) -> str:
+    """The same drive for a running QEMU (monitor command `drive_add`)."""
+    return _drive(disk.file, disk.drive, spec, f"{folder}/")
 
 
 def device_arguments(disk: Disk) -> dict[str, Any]:

@@ -30,6 +30,8 @@ BUILD_PROGRAMS = {
 HOST_OVERHEAD_MIB = 300
 # Root overlay, data disks as far as tests fill them, and one saved state, per host.
 HOST_DISK_MIB = 3072
+# A lab that logs writes has each image twice, and the log.
+_LOGGED_TIMES = 3
 BUILD_DISK_MIB = 6144
 
 
@@ -62,6 +64,10 @@ def available_memory_mib(meminfo: str | None = None) -> int:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) // 1024
     raise LabError("/proc/meminfo has no MemAvailable line; the lab needs Linux 3.14 or newer")
+
+
+def host_disk_mib(log_writes: bool) -> int:
+    return HOST_DISK_MIB * (_LOGGED_TIMES if log_writes else 1)
 
 
 def need_memory(hosts: int, memory_mib: int, available_mib: int) -> None:

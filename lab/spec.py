@@ -35,6 +35,7 @@ class Spec:
     disk_gib: int = 2
     management_nics: int = 1
     memory_mib: int = 2560
+    log_writes: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

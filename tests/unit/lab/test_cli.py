@@ -34,6 +34,11 @@ from lab.state import Lab
         (["--name", "t", "plug-disk", "xen09", "--serial", "NEW"], "xen09: no such host"),
         (["--name", "t", "unplug-nic", "xen01", "eth7"], "eth7: xen01 has eth0, eth1, eth2"),
         (["--name", "t", "cut-network", "xen03"], "xen03: no such host"),
+        (
+            ["--name", "t", "power-off", "xen01", "--lose-unflushed"],
+            "lab t does not log what is written to its disks; such a lab is made by: python3 -m lab --name t up --log-writes",
+        ),
+        (["--name", "t", "power-off", "xen01", "--seed", "3"], "power-off xen01 --seed 3: allowed with --lose-unflushed only"),
     ],
 )
 def test_a_mistake_ends_in_one_message(

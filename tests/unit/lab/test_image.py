@@ -110,5 +110,13 @@ def test_settings_that_reach_the_archive_go_into_the_guest_with_its_view_of_the_
     assert sources.settings_for_guest(settings)[0] == 'Acquire::http::Proxy "http://10.0.2.2:3142/";'
 
 
+def test_dpkg_on_a_host_makes_durable_what_it_unpacks(tmp_path: Path) -> None:
+    options = tmp_path / "etc" / "dpkg" / "dpkg.cfg.d" / "99mmdebstrap"
+    options.parent.mkdir(parents=True)
+    options.write_text("force-unsafe-io\npath-exclude=/usr/share/man/*\n")
+    image.forget_unsafe_io(tmp_path)
+    assert options.read_text() == "path-exclude=/usr/share/man/*\n"
+
+
 def test_the_codename_of_the_machine() -> None:
     assert sources.os_codename('NAME="Debian"\nVERSION_CODENAME=bookworm\n') == "bookworm"

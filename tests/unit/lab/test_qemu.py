@@ -110,4 +110,18 @@ def test_a_new_disk_in_a_bay_has_a_drive_name_of_its_own() -> None:
     old, new = Disk(2, "disk2.qcow2", "XF1D2"), Disk(2, "disk2-1.qcow2", "XF1D2R1")
     assert (old.drive, new.drive) == ("d2", "d2r1")
     assert old.device == new.device == "disk2"
-    assert qemu.drive_options(new, Path("/a,b")).startswith("file=/a,,b/disk2-1.qcow2,")
+    assert qemu.drive_options(new, Spec(), Path("/a,b")).startswith("file=/a,,b/disk2-1.qcow2,")
+
+
+def test_logged_writes_pass_a_filter_below_qcow2_that_sees_flushes() -> None:
+    drives = values(words(machine(log_writes=True)), "-drive")
+    assert [text.split("file.file.filename=")[1].split(",")[0] for text in drives] == [
+        "root.qcow2", "disk1.qcow2", "disk2.qcow2", "disk3.qcow2", "disk4.qcow2"
+    ]
+    for text in drives:
+        # `cache=unsafe` keeps flushes from whatever is below it.
+        assert text.startswith("driver=qcow2,") and "cache=unsafe" not in text and "discard" not in text
+        assert "file.driver=blklogwrites" in text and ",file.log.filename=writes/" in text
+    assert not any("blklogwrites" in text for text in values(words(machine()), "-drive"))
+    added = qemu.drive_options(Disk(2, "disk2-1.qcow2", "NEW"), Spec(log_writes=True), Path("/a,b"))
+    assert "file.file.filename=/a,,b/disk2-1.qcow2," in added and "file.log.filename=/a,,b/writes/disk2-1.qcow2.log," in added

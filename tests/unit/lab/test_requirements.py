@@ -47,3 +47,7 @@ def test_only_root_builds_images() -> None:
     requirements.need_root("building", uid=0)
     with pytest.raises(LabError, match="building needs root"):
         requirements.need_root("building", uid=1000)
+
+
+def test_logged_writes_want_more_disk() -> None:
+    assert requirements.host_disk_mib(True) == 3 * requirements.host_disk_mib(False)

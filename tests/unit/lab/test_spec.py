@@ -51,6 +51,7 @@ def test_the_difference_of_two_specs_names_each_key() -> None:
         "--disk-gib: it has 2, asked for 4",
         "--hosts: it has 2, asked for 3",
     ]
+    assert differences(Spec(), Spec(log_writes=True)) == ["--log-writes: it has False, asked for True"]
 
 
 def test_addresses_and_serials() -> None:

@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import socket
@@ -120,6 +121,12 @@ def test_snapshots_remember_the_disks(lab: Lab) -> None:
     saved = {"bare": {host: lab.disks(host) for host in lab.hosts}}
     lab.write_snapshots(saved)
     assert lab.snapshots() == saved
+
+
+def test_a_kept_state_serves_whether_writes_are_logged_or_not(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.labs.run", lambda words, timeout: "QEMU 7\n")
+    keys = [labs.booted_key(dataclasses.replace(lab, spec=spec)) for spec in (Spec(), Spec(log_writes=True), Spec(hosts=3))]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_new_disk_takes_a_new_file_and_serial(lab: Lab) -> None:
