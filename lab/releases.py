@@ -54,7 +54,17 @@ _COMMON = (
     "ca-certificates",
     "grub-pc",
 )
-_XEN = ("xen-system-amd64", "grub-xen-host", "mdadm", "lvm2", "drbd-utils", "bridge-utils")
+_XEN = (
+    "xen-system-amd64",
+    "grub-xen-host",
+    "mdadm",
+    "fdisk",
+    "lvm2",
+    "drbd-utils",
+    "bridge-utils",
+    "ifupdown",
+    "ifenslave",
+)
 
 RELEASES = {
     release.name: release

@@ -45,6 +45,15 @@ GUEST_SPEC: dict[str, dict[str, Any]] = {
             "format": {"type": "str", "choices": ["raw", "qcow2", "vhd"], "default": "raw"},
             "vdev": {"type": "str"},
             "access": {"type": "str", "choices": ["rw", "ro"], "default": "rw"},
+            "limits": {
+                "type": "dict",
+                "options": {
+                    "read_mibps": {"type": "int"},
+                    "write_mibps": {"type": "int"},
+                    "read_iops": {"type": "int"},
+                    "write_iops": {"type": "int"},
+                },
+            },
         },
     },
     "networks": {
@@ -53,6 +62,8 @@ GUEST_SPEC: dict[str, dict[str, Any]] = {
             "bridge": {"type": "str", "required": True},
             "mac": {"type": "str"},
             "rate_mbps": {"type": "int"},
+            "receive_mbps": {"type": "int"},
+            "min_mbps": {"type": "int"},
             "mtu": {"type": "int"},
         },
     },
@@ -85,6 +96,9 @@ _RANGES = {
     "memory_mib": (32, 12 * 1024 * 1024, "MiB"), "maxmem_mib": (32, 12 * 1024 * 1024, "MiB"),
     "cpu_weight": (1, 65535, ""), "autostart": (1, 99, ""), "max_grant_frames": (4, 65536, ""),
     "max_event_channels": (16, 131072, ""), "rate_mbps": (1, 400_000, "Mbit/s"), "mtu": (68, 65535, "bytes"),
+    "receive_mbps": (1, 400_000, "Mbit/s"), "min_mbps": (1, 400_000, "Mbit/s"), "read_mibps": (1, 1_000_000, "MiB/s"),
+    "write_mibps": (1, 1_000_000, "MiB/s"), "read_iops": (1, 100_000_000, "requests a second"),
+    "write_iops": (1, 100_000_000, "requests a second"),
 }
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
 _NAME_ALLOWED = (
@@ -247,6 +261,7 @@ def _check_disks(guest: Guest) -> list[str]:
         if "vdev" in disk and not _VDEV[guest["type"]].fullmatch(disk["vdev"]):
             named = "xvda to xvdz" + (", hda to hdd, sda to sdz" if guest["type"] == "hvm" else "")
             errors.append(_wrong(f"{key}.vdev", disk["vdev"], f"{named} for type {guest['type']}"))
+        errors += _check_limits(f"{key}.limits", disk)
     errors += _twice("name", [(f"disks[{index}].name", disk.get("name")) for index, disk in enumerate(disks)])
     # xvda and hda of an HVM guest are the same disk to its BIOS, so only the letter tells disks apart.
     letters: dict[str, str] = {}
@@ -254,6 +269,22 @@ def _check_disks(guest: Guest) -> list[str]:
         if vdev[-1] in letters:
             errors.append(_wrong(f"disks[{index}].vdev", vdev, f"a device of its own, {letters[vdev[-1]]} is there already"))
         letters[vdev[-1]] = vdev
+    return errors
+
+
+def _check_limits(key: str, disk: Guest) -> list[str]:
+    if "limits" not in disk:
+        return []
+    limits = given(disk["limits"])
+    if not limits:
+        return [_wrong(key, dict(disk["limits"]), f"one or more of {', '.join(GUEST_SPEC['disks']['options']['limits']['options'])}")]
+    errors = []
+    if not disk.get("path", "/dev/").startswith("/dev/"):
+        # xl has QEMU serve what is no block device, and the limits are those of the kernel's own backend.
+        errors.append(_wrong(key, limits, f"only for volumes and block devices below /dev; this disk is {disk['path']}"))
+    if disk.get("access") == "ro":
+        errors += [_wrong(f"{key}.{name}", limits[name], "only for a disk that the guest may write (access rw)")
+                   for name in ("write_mibps", "write_iops") if name in limits]
     return errors
 
 
@@ -294,6 +325,8 @@ def _check_networks(guest: Guest) -> list[str]:
         key = f"networks[{index}]"
         if not _BRIDGE.fullmatch(network["bridge"]) or network["bridge"] in (".", ".."):
             errors.append(_wrong(f"{key}.bridge", network["bridge"], "the name of a bridge, up to 15 characters"))
+        if network.get("min_mbps", 0) > network.get("rate_mbps", network.get("min_mbps", 0)):
+            errors.append(_wrong(f"{key}.min_mbps", network["min_mbps"], f"rate_mbps ({network['rate_mbps']}) or less"))
         mac = network.get("mac")
         if mac is None:
             continue
@@ -386,6 +419,7 @@ def normalise(guest: Guest) -> dict[str, Any]:
     disks = [_filled("disks", disk) for disk in full["disks"]]
     for disk, vdev in zip(disks, _vdevs(disks), strict=True):
         disk["vdev"] = vdev
+        disk["limits"] = given(disk["limits"] or {}) or None
         disk["target"] = disk["path"] or f"/dev/{disk['volume_group']}/{volume_name(name, disk['name'])}"
     full["disks"] = disks
     full["networks"] = [

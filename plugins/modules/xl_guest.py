@@ -12,6 +12,8 @@ description:
   - Takes all guests of a host at once, writes their C(xl.cfg), keeps one autostart link for each that starts with the host,
     starts those that do not run, and changes memory, vCPUs, weight and cap of those that do.
   - Checks every definition strictly and lets xl try out every configuration before anything is written.
+  - Keeps limits of disks and networks in C(/etc/xenfold/limits.json) for the service C(xenfold-limits), which gives them to a guest
+    whenever it connects, and reads back what the kernel holds. Neither is there while no guest has limits.
   - Never stops, pauses, reboots or removes a guest. What a running guest can only take up by a new start is returned in
     RV(pending) and warned of.
   - A guest is not started while a domain of its name is on the host in any state, nor while it is on its way to or from the
@@ -101,6 +103,23 @@ options:
             type: str
             choices: [rw, ro]
             default: rw
+          limits:
+            description:
+              - Most that the guest may read and write, held by cgroups on the kernel's own backend. For volumes and block devices.
+            type: dict
+            suboptions:
+              read_mibps:
+                description: MiB read in a second.
+                type: int
+              write_mibps:
+                description: MiB written in a second.
+                type: int
+              read_iops:
+                description: Requests to read in a second.
+                type: int
+              write_iops:
+                description: Requests to write in a second.
+                type: int
       networks:
         description: Network cards.
         type: list
@@ -116,6 +135,14 @@ options:
             type: str
           rate_mbps:
             description: Most that the guest may send, in Mbit/s.
+            type: int
+          receive_mbps:
+            description: Most that the guest may receive, in Mbit/s.
+            type: int
+          min_mbps:
+            description:
+              - What the guest can always send over the uplink of its bridge, in Mbit/s, however much others send.
+              - All minima of an uplink together may take 90 % of its speed.
             type: int
           mtu:
             description: MTU of the card.
@@ -202,6 +229,12 @@ options:
     type: list
     elements: str
     default: []
+  visitors:
+    description:
+      - Limits of guests of other hosts, as P(xenfold.consolidation.limits_of#filter) gives them. A guest that moves here has them at once;
+        without them, from the next run for this host on. Guests of O(guests) among them count as they stand in O(guests).
+    type: dict
+    default: {}
   wait_seconds:
     description: How long to wait for a started guest to run, and for guests to take up a new size.
     type: int
@@ -218,9 +251,9 @@ EXAMPLES = r"""
         memory_mib: 4096
         maxmem_mib: 8192
         disks:
-          - {name: root, size_gib: 20, volume_group: vg_guests}
+          - {name: root, size_gib: 20, volume_group: vg_guests, limits: {read_mibps: 200, write_mibps: 100, write_iops: 2000}}
         networks:
-          - {bridge: xenbr0, rate_mbps: 200}
+          - {bridge: xenbr0, rate_mbps: 200, receive_mbps: 400, min_mbps: 50}
         autostart: 50
 """
 
@@ -243,6 +276,12 @@ pending:
   type: list
   elements: dict
   sample: [{guest: web01, key: maxvcpus, running: 4, wanted: 8, needs: a stop and a new start of the guest}]
+limits:
+  description: The limits that hold, by guest, as the kernel and xenstore tell them; those of connected devices, with disks by their name
+    in the guest and networks by their address.
+  returned: always
+  type: dict
+  sample: {web01: {disks: {xvda: {write_mibps: 100}}, networks: {"00:16:3e:3b:46:9e": {rate_mbps: 200}}}}
 unmanaged:
   description: Guests of the host that are not in the list.
   returned: always
@@ -257,6 +296,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import file_diff
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guests, normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.limits import service as limits
+from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.wanted import check_visitors
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, plan
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
@@ -288,12 +329,13 @@ def main() -> None:
             "autostart": {"type": "bool", "default": True},
             "elsewhere": {"type": "dict", "default": {}},
             "unasked": {"type": "list", "elements": "str", "default": []},
+            "visitors": {"type": "dict", "default": {}},
             "wait_seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
     options = module.params
-    errors = check_guests(options["guests"])
+    errors = check_guests(options["guests"]) + check_visitors(options["visitors"])
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
     odd = [host for host, there in options["elsewhere"].items() if not isinstance(there, dict)]
@@ -301,13 +343,17 @@ def main() -> None:
         module.fail_json(msg=f"elsewhere: {odd[0]}: value {options['elsewhere'][odd[0]]!r}, allowed a mapping of guests to their states")
     guests = plan.order([normalise(guest) for guest in options["guests"]])
     places = plan.Places(options["config_dir"], options["autostart_dir"], options["autostart"])
-    xl = Xl(Runner(module))
+    runner = Runner(module)
+    xl = Xl(runner)
     result: dict[str, Any] = {}
     try:
         host = apply.read(xl, guests, places)
         steps = plan.steps(guests, host, places, plan.Others.of(options["elsewhere"], options["unasked"]))
         if not host.xen_runs and not module.check_mode:
             steps.obstacles.append("Xen does not run on this host; the role dom0 sets it up, and it takes a reboot")
+        bounds = limits.compare(runner, guests, options["visitors"], host.xen_runs)
+        steps.obstacles += bounds.obstacles
+        steps.not_yet += bounds.lacking
         if not module.check_mode:
             steps.obstacles += steps.not_yet
         elif host.xen_runs:
@@ -315,18 +361,22 @@ def main() -> None:
                 module.warn(f"{line}; the run itself has to bring it")
         if host.xen_runs and not steps.obstacles:
             steps.obstacles += apply.refused(xl, guests, steps, places)
-        result = outcome(steps.actions()) | {
+        actions = bounds.actions() + steps.actions()
+        result = outcome(actions) | {
             "guests": guests_after(guests, host.domains),
             "pending": [pending.data() for pending in steps.pending],
             "unmanaged": steps.unmanaged,
-            "diff": diffs(steps, host.texts),
+            "diff": bounds.diffs() + diffs(steps, host.texts),
+            "limits": bounds.told(),
         }
         if steps.obstacles:
             module.fail_json(msg="No guest was changed: " + "; ".join(steps.obstacles), obstacles=steps.obstacles,
                              **(result | {"changed": False}))
-        for pending in steps.pending:
-            module.warn(pending.line())
-        if steps.actions() and not module.check_mode:
+        for line in [*bounds.notes, *(pending.line() for pending in steps.pending)]:
+            module.warn(line)
+        if actions and not module.check_mode:
+            # Before guests start, so that one with limits is never without.
+            limits.apply(runner, bounds)
             apply.write(steps, places)
             for change in steps.live:
                 xl.change(change.argv)
@@ -336,7 +386,9 @@ def main() -> None:
             for line in apply.not_followed(xl, guests, steps, options["wait_seconds"]):
                 module.warn(line)
             result["guests"] = guests_after(guests, xl.domains())
-    except (ValueError, apply.GuestError) as error:
+            if bounds.actions():
+                result["limits"] = limits.prove(runner, bounds, host.xen_runs).told()
+    except (ValueError, apply.GuestError, limits.LimitsError) as error:
         module.fail_json(msg=str(error), **result)
     module.exit_json(**result)
 

@@ -123,7 +123,7 @@ def pending(guest: Guest, config: Config) -> list[Pending]:
         if guest[key] is not None:
             compare(key, running, guest[key])
     compare("disks", [_disk(disk) for disk in config.get("disks", [])], [_wanted_disk(disk) for disk in guest["disks"]])
-    compare("networks", _networks(config), [_wanted_network(network) for network in guest["networks"]])
+    compare("networks", _networks(config, guest), [_wanted_network(network) for network in guest["networks"]])
     return found
 
 
@@ -153,13 +153,18 @@ def _wanted_disk(disk: Guest) -> dict[str, Any]:
     return {key: disk[key] for key in ("vdev", "target", "format", "access")}
 
 
-def _networks(config: Config) -> list[dict[str, Any]]:
+def _networks(config: Config, guest: Guest) -> list[dict[str, Any]]:
+    """The cards that the guest was started with. A wanted rate counts as there: module_utils/limits sets it while the guest runs.
+
+    One that was given up is told, for xl would bring it back when the guest reboots itself.
+    """
+    rates = {network["mac"]: network["rate_mbps"] for network in guest["networks"]}
     networks = sorted(config.get("nics", []), key=lambda nic: int(nic.get("devid", 0)))
     found = []
     for nic in networks:
         usecs = int(nic.get("rate_interval_usecs") or _RATE_INTERVAL_USECS)
         bits = int(nic.get("rate_bytes_per_interval", 0)) * 8 * 1_000_000 // usecs
-        rate_mbps = round(bits / 1_000_000) or None
+        rate_mbps = rates.get(nic.get("mac")) or round(bits / 1_000_000) or None
         found.append({"mac": nic.get("mac"), "bridge": nic.get("bridge"), "rate_mbps": rate_mbps, "mtu": nic.get("mtu") or 1500})
     return found
 

@@ -45,7 +45,7 @@ def test_bad_guests(case):
     assert len(errors) == 1, errors
     for text in case["says"]:
         assert text in errors[0], errors
-    assert re.match(r"[\w.]+(\[\d+\](\.\w+)?)?: ", errors[0]), "every message begins with the key"
+    assert re.match(r"[\w.]+(\[\d+\](\.\w+)*)?: ", errors[0]), "every message begins with the key"
 
 
 @pytest.mark.parametrize("size_gib", [10**400, float("inf"), -(10**400)])
@@ -88,6 +88,13 @@ def test_devices_fill_the_gaps():
     disks = [{"path": "/a"}, {"path": "/b", "vdev": "xvda"}, {"path": "/c"}, {"path": "/d", "vdev": "xvdc"}]
     full = guest_spec.normalise({**SOUND, "disks": disks})
     assert [disk["vdev"] for disk in full["disks"]] == ["xvdb", "xvda", "xvdd", "xvdc"]
+
+
+def test_limits_that_are_null_are_not_given():
+    disk = {"name": "root", "size_gib": 1, "volume_group": "vg", "limits": {"read_iops": 5, "write_iops": None}}
+    assert guest_spec.check_guest({**SOUND, "disks": [disk]}) == []
+    assert guest_spec.normalise({**SOUND, "disks": [disk]})["disks"][0]["limits"] == {"read_iops": 5}
+    assert guest_spec.normalise(SOUND)["disks"][0]["limits"] is None
 
 
 def test_volumes():
