@@ -37,7 +37,9 @@ options:
         P(xenfold.consolidation.md_array#module) and C(volumes) of P(xenfold.consolidation.lvm_volumes#module).
       - C(arguments) of a host has the results of P(ansible.builtin.validate_argument_spec#module), with the role as C(item).
       - C(wanted) of a host has C(arrays) (its C(storage_arrays)), C(other_arrays) (UUIDs or names of arrays that are not of the estate
-        and may be there) and C(pool) (V(default) when left out). What is wrong there makes something of that host unknown.
+        and may be there), C(pool) (V(default) when left out), C(cpu_levels) (C(pool_cpu_levels)) and C(sizes) (its C(estate_host),
+        C(dom0_vcpus) and C(dom0_memory_mib), from which the planner's capacity follows). What is wrong there makes something of that
+        host unknown.
     type: dict
     required: true
   json:

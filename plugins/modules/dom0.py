@@ -12,8 +12,8 @@ description:
   - Installs Xen, writes the GRUB drop-in, C(xl.conf), the settings of C(xendomains) and of the console daemon, and sees to
     it that the boot menu starts Xen with the wanted command line.
   - On request it keeps the time by chrony, holds Xen's packages at their version and has a packet filter for what comes in to dom0.
-  - Refuses before anything is changed when the host would not come back as asked (RV(obstacles)) or when the packet filter would lock
-    out the SSH connection over which this runs.
+  - Refuses before anything is changed when the host would not come back as asked (RV(obstacles)), when it would come back with a Xen
+    that keeps guests of the pool from moving, or when the packet filter would lock out the SSH connection over which this runs.
   - Never reboots and never stops a guest. What only a reboot can change is returned in RV(reboot_reasons).
   - Judges by the state of the host alone, so a run that was cut off anywhere is finished by the next one. The boot menu is made anew
     when it does not hold the words of the drop-in as they stand there, when it has another value of O(memory_mib), O(vcpus) or
@@ -106,6 +106,19 @@ options:
     type: list
     elements: str
     default: []
+  weight:
+    description: Weight of dom0 in Xen's scheduler credit2, 1 to 65535, set at once and, by a unit of systemd, when the host starts. Without
+      a value dom0 has Xen's own, 256, where this module gave it another one before.
+    type: int
+  pool_xen_versions:
+    description: Version of Xen by name of the other hosts of the pool, as far as they told it. A Xen that is installed here, or waits
+      for the next boot, must be of the same minor version as theirs, since guests could not move.
+    type: dict
+    default: {}
+  allow_version_skew:
+    description: Consent to another minor version of Xen than in O(pool_xen_versions).
+    type: bool
+    default: false
   packages:
     description: Packages that make the host a Xen host, installed without recommendations.
     type: list
@@ -145,6 +158,11 @@ obstacles:
   type: list
   elements: str
   sample: [GRUB_DISABLE_SUBMENU is set]
+xen_version:
+  description: Version of the running Xen, empty without it.
+  returned: always
+  type: str
+  sample: "4.17.7"
 guests:
   description: Names of the guests that run on the host.
   returned: always
@@ -158,7 +176,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import carry_out, firewall, plan, render, state
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import carry_out, firewall, plan, render, state, versions
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import differing, file_diff, read_texts
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
@@ -194,6 +212,9 @@ def main() -> None:
                 "allow": {"type": "list", "elements": "dict", "default": []},
             }},
             "pool_addresses": {"type": "list", "elements": "str", "default": []},
+            "weight": {"type": "int"},
+            "pool_xen_versions": {"type": "dict", "default": {}},
+            "allow_version_skew": {"type": "bool", "default": False},
             "packages": {"type": "list", "elements": "str", "default": ["xen-system-amd64", "grub-xen-host", "bridge-utils", "rsync"]},
             "prove": {"type": "bool", "default": False},
         },
@@ -211,13 +232,17 @@ def main() -> None:
     host = state.read(runner, packages, settings=settings)
     kernel_comes = any(name.startswith("linux-image") and "cloud" not in name for name in host.missing_packages)
     obstacles = state.obstacles(host, kernel_comes, settings)
+    if settings.pool_xen_versions and not settings.allow_version_skew and not obstacles:
+        coming = state.coming_xen(runner, host, fresh=not module.check_mode)
+        skew = versions.skew(host.xen_version, coming, settings.pool_xen_versions)
+        obstacles += [f"{skew}."] if skew else []
     if obstacles:
         module.fail_json(msg="Nothing was changed on this host: " + " ".join(obstacles), obstacles=obstacles)
     texts = read_texts(render.owned_paths(settings))
     steps = plan.steps(settings, host, texts)
     reasons = plan.reboot_reasons(settings, host, texts[render.GRUB_DROP_IN])
     actions = steps.actions()
-    result = outcome(actions) | {"reboot_reasons": reasons, "guests": list(host.guests)}
+    result = outcome(actions) | {"reboot_reasons": reasons, "guests": list(host.guests), "xen_version": host.xen_version}
     result["diff"] = [file_diff(file, texts) for file in differing(steps.files(), texts)] + (
         [{"prepared": "".join(f"{action.line()}\n" for action in actions if action.verb != "write")}] if actions else []
     )

@@ -10,7 +10,8 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Tells what the modules that configure a host leave alone - arrays of anybody with the serials of their disks, links and partners of
-    bonds, versions, what waits for a reboot, and guards of network changes that were left behind.
+    bonds, versions, CPU features for guests, CPUs and memory, what waits for a reboot, and guards of network changes that were left
+    behind.
   - What cannot be asked is returned by name and does not fail the module.
   - Changes nothing.
 extends_documentation_fragment: xenfold.consolidation.attributes
@@ -60,6 +61,23 @@ versions:
   returned: always
   type: dict
   sample: {xen: 4.17.7 (build 151b373fd64b), kernel: 6.1.0-28-amd64 (Debian 6.1.119-1), distribution: "12.11", microcode: "0x2b000603"}
+cpu:
+  description: What guests of the types pvh and hvm are offered by default - C(vendor) of the CPUs, and C(hvm), the set of features in the
+    words of C(xen-cpuid). Empty on a host without Xen, and when it could not be asked.
+  returned: always
+  type: dict
+  sample: {vendor: AuthenticAMD, hvm: "178bfbff:76d83203:2c500800:..."}
+capacity:
+  description: CPUs and memory as Xen counts them, what of it is free, and what its guests have. Empty on a host without Xen, and when it
+    could not be asked.
+  returned: always
+  type: dict
+  sample:
+    cpus: 32
+    total_memory_mib: 261989
+    free_memory_mib: 201034
+    dom0_vcpus: 4
+    guests: [{name: web01, memory_mib: 8192, vcpus: 4}]
 reboot:
   description: What runs in another version than the next boot brings.
   returned: always

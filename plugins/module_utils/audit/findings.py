@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.audit import capacity, cpu_level
+from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.finding import Finding
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0.versions import MOVES, minor_of, newest_image, skew
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import DEFAULT_POOL
 from ansible_collections.xenfold.consolidation.plugins.module_utils.host_state.parse import numbers_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import array_uuid
@@ -27,6 +30,8 @@ KINDS = {
     "bond_aggregate": "a port with link is not in the active aggregate",
     "bond_link": "a port of a bond has no link",
     "bond_partner": "no LACP partner answers",
+    "capacity": "a host has less than the planner counts on",
+    "cpu_level": "a host offers other CPU features than its pool's level",
     "failed": "a check ended in an error",
     "file": "a file is not as the roles write it",
     "guard": "the guard of a network change was left behind",
@@ -52,29 +57,21 @@ _FOUND = {"create": "missing", "install": "not installed", "assemble": "not runn
 MOST_CHARACTERS = 200
 
 
-@dataclass(frozen=True, order=True)
-class Finding:
-    """One thing on a host that is not as it should be. kind: a key of KINDS; item: the thing; message: for a person."""
-
-    host: str
-    kind: str
-    item: str
-    found: str
-    wanted: str
-    message: str
-
-
 def audit(estate: str, hosts: Iterable[str], asked: Iterable[str], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The content of audit.json.
 
     hosts: all of the estate; asked: those that this run was for; answers: host -> `host`, `dom0`, `network`, `arrays`, `volumes` (what the
     modules returned; empty when one was never run), `arguments` (results of validate_argument_spec, `item` being the role), `wanted`
-    ({`arrays`: storage_arrays, `other_arrays`: UUIDs or names of arrays that are nobody's business, `pool`: name}). Raises LookupError,
-    TypeError, ValueError or AttributeError for other shapes. `wanted` is as a person wrote it: what is wrong there is told of that host.
+    ({`arrays`: storage_arrays, `other_arrays`: UUIDs or names of arrays that are nobody's business, `pool`: name, `sizes`: {estate_host,
+    dom0_vcpus, dom0_memory_mib}, `cpu_levels`: pool_cpu_levels}). Raises LookupError, TypeError, ValueError or AttributeError for other
+    shapes. `wanted` is as a person wrote it: what is wrong there is told of that host.
     """
     names = sorted(set(asked))
     unasked = {name: sorted(_unasked(name, answers.get(name, {})), key=lambda entry: (entry["what"], entry["why"])) for name in names}
-    found = sorted({finding for name in names for finding in findings_of(name, answers.get(name, {}))} | set(_versions(names, answers)))
+    pools = {name: _pool(answers.get(name, {})) for name in names}
+    offers = {name: (pools[name], _of(answers.get(name, {}), "host").get("cpu") or {}, _levels(answers.get(name, {}))) for name in names}
+    found = sorted({finding for name in names for finding in findings_of(name, answers.get(name, {}))}
+                   | {*_versions(pools, answers), *_skews(pools, answers), *cpu_level.findings(offers)})
     result: dict[str, Any] = {}
     for name in names:
         mine = [finding for finding in found if finding.host == name]
@@ -108,6 +105,7 @@ def findings_of(host: str, answers: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _bonds(host, there.get("bonds", []))
     guard = list(_guard(host, there.get("guard") or {}))
     yield from guard
+    yield from capacity.findings(host, there.get("capacity") or {}, _sizes(answers))
     for entry in there.get("reboot", []):
         yield Finding(host, "reboot", entry["item"], entry["found"], entry["wanted"],
                       f"{entry['item']} runs as {entry['found']}; the next boot brings {entry['wanted']}")
@@ -119,6 +117,18 @@ def findings_of(host: str, answers: Mapping[str, Any]) -> Iterator[Finding]:
                 yield finding
     for reason in _of(answers, "dom0").get("reboot_reasons", []):
         yield Finding(host, "reboot", "dom0", reason, "what the estate asks for", f"{reason}; only a reboot changes that")
+
+
+def _pool(answers: Mapping[str, Any]) -> str:
+    return str((answers.get("wanted") or {}).get("pool") or DEFAULT_POOL)
+
+
+def _levels(answers: Mapping[str, Any]) -> Any:
+    return (answers.get("wanted") or {}).get("cpu_levels") or {}
+
+
+def _sizes(answers: Mapping[str, Any]) -> Any:
+    return (answers.get("wanted") or {}).get("sizes") or {}
 
 
 def _of(answers: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -150,6 +160,9 @@ def _unasked(host: str, answers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     wrong = _wanted(host, answers.get("wanted") or {})[1]
     if wrong:
         yield {"what": QUESTIONS["arrays"][0], "why": _line(wrong)}
+    for what, why in (("capacity", capacity.wrong(host, _sizes(answers))), ("level of CPU features", cpu_level.wrong(_levels(answers)))):
+        if why:
+            yield {"what": what, "why": _line(why)}
     yield from ({"what": str(entry["what"]), "why": _line(entry["why"])} for entry in _of(answers, "host").get("unasked", []))
 
 
@@ -304,14 +317,12 @@ def _guard(host: str, guard: Mapping[str, Any]) -> Iterator[Finding]:
                       f"a network change was neither confirmed nor taken back ({'; '.join(parts)}): the role network settles it")
 
 
-def _versions(names: Iterable[str], answers: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+def _versions(pools: Mapping[str, str], answers: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
     """What differs inside a pool: most have it right; of two that as many have, the newer. Microcode is compared among hosts with the
-    same CPU."""
+    same CPU. pools: host -> pool."""
     groups: dict[tuple[str, ...], dict[str, str]] = {}
-    for name in names:
-        of_host = answers.get(name, {})
-        pool = str((of_host.get("wanted") or {}).get("pool") or DEFAULT_POOL)
-        versions = _of(of_host, "host").get("versions", {})
+    for name, pool in pools.items():
+        versions = _of(answers.get(name, {}), "host").get("versions", {})
         for item in _COMPARED:
             if versions.get(item):
                 cpu = versions.get("cpu_model", "") if item == "microcode" else ""
@@ -322,5 +333,17 @@ def _versions(names: Iterable[str], answers: Mapping[str, Mapping[str, Any]]) ->
         same = [name for name, value in found.items() if value == wanted]
         for name, value in found.items():
             if value != wanted:
+                moves = f"; {MOVES}" if item == "xen" and minor_of(value) != minor_of(wanted) else ""
                 yield Finding(name, "version", item, value, wanted,
-                              f"{item} is {value}; {len(same)} of {len(found)} hosts of the pool {pool} have {wanted}")
+                              f"{item} is {value}; {len(same)} of {len(found)} hosts of the pool {pool} have {wanted}{moves}")
+
+
+def _skews(pools: Mapping[str, str], answers: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """Hosts whose next boot would bring a Xen that keeps the guests of their pool from moving."""
+    running = {name: _of(answers.get(name, {}), "host").get("versions", {}).get("xen", "") for name in pools}
+    for name, pool in pools.items():
+        others = {other: running[other] for other in pools if pools[other] == pool and other != name}
+        for entry in _of(answers.get(name, {}), "host").get("reboot", []):
+            why = skew(running[name], newest_image([entry["wanted"].rpartition("/")[2]]), others) if entry["item"] == "xen" else ""
+            if why:
+                yield Finding(name, "version", "xen of the next boot", entry["wanted"], "the Xen of the pool", why)

@@ -24,6 +24,8 @@ def apply(runner: Runner, steps: plan.Steps) -> None:
     for file in steps.after_packages:
         write_atomically(file)
     os.makedirs(render.CONSOLE_LOGS, exist_ok=True)
+    if steps.reload_units:
+        runner.change(["systemctl", "daemon-reload"])
     if steps.update_grub:
         runner.change(["update-grub"])
     if steps.restart_xenconsoled:
@@ -36,6 +38,7 @@ def apply(runner: Runner, steps: plan.Steps) -> None:
     _chrony(runner, steps)
     if steps.firewall_files:
         _load_firewall(runner, steps.firewall_files)
+    _weight(runner, steps)
     if steps.remove_firewall:
         _remove_firewall(runner)
 
@@ -71,6 +74,22 @@ def _chrony(runner: Runner, steps: plan.Steps) -> None:
     if steps.chrony_files:
         runner.change(["chronyc", "reload", "sources"])
         write_atomically(steps.chrony_files[1])
+
+
+def _weight(runner: Runner, steps: plan.Steps) -> None:
+    """A weight that is taken back is given back first: without the unit nobody would know that it was ours."""
+    for file in steps.weight_files:
+        write_atomically(file)
+    if steps.enable_weight:
+        runner.change(["systemctl", "enable", render.WEIGHT_UNIT])
+    if steps.set_weight is not None:
+        runner.change(["xl", "sched-credit2", "-d", "Domain-0", "-w", str(steps.set_weight)])
+    if steps.remove_weight:
+        runner.change(["systemctl", "disable", render.WEIGHT_UNIT], ok=())
+        for path in (render.WEIGHT_LINK, render.WEIGHT_FILE):
+            if os.path.lexists(path):
+                os.unlink(path)
+        runner.change(["systemctl", "daemon-reload"])
 
 
 def _load_firewall(runner: Runner, files: Sequence[WantedFile]) -> None:

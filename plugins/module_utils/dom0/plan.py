@@ -17,7 +17,9 @@ class Steps:
 
     replaced: the package that apt removes for chrony; hold: names of Xen's packages to hold, release: to release; hold_new: those that
     come with this run are held too; start_chrony, chrony_files: see render.chrony_sources; firewall_files: all of them when the filter is
-    to be loaded, however few differ; remove_firewall: it is there and not asked for; guest_logs: as asked for.
+    to be loaded, however few differ; remove_firewall: it is there and not asked for; guest_logs: as asked for; reload_units: systemd has
+    not read the unit of xendomains as it stands there; weight_files, enable_weight: the unit that gives dom0 its weight; set_weight: the
+    one that it is given now; remove_weight: the unit is there and not asked for.
     """
 
     finish_packages: bool
@@ -36,10 +38,15 @@ class Steps:
     firewall_why: str = ""
     remove_firewall: bool = False
     guest_logs: bool = True
+    reload_units: bool = False
+    weight_files: tuple[WantedFile, ...] = ()
+    enable_weight: bool = False
+    set_weight: int | None = None
+    remove_weight: bool = False
 
     def files(self) -> list[WantedFile]:
         """All files that are written."""
-        return [*self.before_packages, *self.after_packages, *self.chrony_files, *self.firewall_files]
+        return [*self.before_packages, *self.after_packages, *self.chrony_files, *self.firewall_files, *self.weight_files]
 
     def actions(self) -> list[Action]:
         """The steps as the actions that a person is shown."""
@@ -52,6 +59,8 @@ class Steps:
             for name in self.packages
         ]
         listed += [Action("write", f"file {file.path}") for file in self.after_packages]
+        if self.reload_units:
+            listed.append(Action("reload", "systemd", "so that xendomains may wait for guests; nothing is restarted"))
         if self.update_grub:
             listed.append(Action("update", "boot menu", "so that the host starts Xen with these settings"))
         if self.restart_xenconsoled:
@@ -68,6 +77,13 @@ class Steps:
             listed.append(Action("load", f"file {render.CHRONY_SOURCES}", "into the running chronyd"))
         if self.firewall_files:
             listed.append(Action("load", "packet filter of dom0", self.firewall_why))
+        listed += [Action("write", f"file {file.path}") for file in self.weight_files]
+        if self.enable_weight:
+            listed.append(Action("start", f"service {render.WEIGHT_UNIT}", "with the host"))
+        if self.remove_weight:
+            listed.append(Action("remove", f"service {render.WEIGHT_UNIT}", "no weight is asked for"))
+        if self.set_weight is not None:
+            listed.append(Action("set", "weight of dom0", f"{self.set_weight}"))
         if self.remove_firewall:
             listed.append(Action("remove", "packet filter of dom0", "it is not asked for"))
         return listed
@@ -104,9 +120,12 @@ def steps(settings: render.Settings, host: state.HostState, texts: Mapping[str, 
     drop_in = differing([render.grub_drop_in(settings, texts.get(render.GRUB_DROP_IN))], texts)
     after = differing(render.configuration(settings), texts)
     # The packages' own scripts update the boot menu with the drop-in that is already there; doing it twice costs a minute.
-    hypervisor_comes = "xen-system-amd64" in host.missing_packages
+    hypervisor_comes = state.SYSTEM_PACKAGE in host.missing_packages
     chrony = render.chrony_sources(settings, texts.get(render.CHRONY_SOURCES) is not None)
     filter_files, filter_why = _firewall(settings.firewall, host, texts)
+    weight_files = differing(render.weight_unit(settings), texts)
+    weight_there = host.weight_linked or texts.get(render.WEIGHT_FILE) is not None
+    weight = render.DEFAULT_WEIGHT if settings.weight is None else settings.weight
     filter_there = host.firewall_linked or any(texts.get(path) is not None for path in (firewall.RULES, firewall.UNIT_FILE))
     return Steps(
         finish_packages=host.unfinished_packages,
@@ -128,6 +147,11 @@ def steps(settings: render.Settings, host: state.HostState, texts: Mapping[str, 
         firewall_why=filter_why,
         remove_firewall=not settings.firewall.enabled and filter_there,
         guest_logs=settings.guest_logs,
+        weight_files=tuple(weight_files),
+        enable_weight=settings.weight is not None and (bool(weight_files) or not host.weight_linked),
+        set_weight=weight if host.dom0_weight not in (None, weight) else None,
+        remove_weight=settings.weight is None and weight_there,
+        reload_units=host.units_are_old or any(file.path == render.XENDOMAINS_UNIT for file in after),
     )
 
 

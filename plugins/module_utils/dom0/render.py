@@ -10,13 +10,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall as packet_filter
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0.versions import minor_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0_spec import MEMORY_MIB, VCPUS, in_range, range_allowed
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
 
 GRUB_DROP_IN = "/etc/default/grub.d/00-xenfold.cfg"
 XL_CONF = "/etc/xen/xl.conf"
 XENDOMAINS = "/etc/default/xendomains"
+XENDOMAINS_UNIT = "/etc/systemd/system/xendomains.service.d/xenfold.conf"
 XEN_DEFAULTS = "/etc/default/xen"
+WEIGHT_UNIT = "xenfold-dom0-weight.service"
+WEIGHT_FILE = f"/etc/systemd/system/{WEIGHT_UNIT}"
+WEIGHT_LINK = f"/etc/systemd/system/multi-user.target.wants/{WEIGHT_UNIT}"
+WEIGHT, DEFAULT_WEIGHT = (1, 65535), 256
+"""Weights that credit2 takes, and that of every domain that nobody gave one."""
 LOGROTATE = "/etc/logrotate.d/xenfold-guests"
 CONSOLE_LOGS = "/var/log/xen/console"
 XENCONSOLED_WORDS = ("--log=guest", "--timestamp=guest", f"--log-dir={CONSOLE_LOGS}")
@@ -44,7 +51,9 @@ class Settings:
     xen_options, linux_options: further words for the command lines of Xen and of the dom0 kernel;
     xl_options: settings of xl.conf (text, number or boolean);
     guest_logs: whether guests' consoles are logged; time: `none` (left alone) or `chrony`; ntp_servers: names or addresses, for chrony;
-    hold: whether Xen's packages are held, None leaves that alone; firewall: the packet filter of dom0.
+    hold: whether Xen's packages are held, None leaves that alone; firewall: the packet filter of dom0;
+    weight: of dom0 in Xen's scheduler credit2, None is the default one;
+    pool_xen_versions: host -> version of Xen of the other hosts of the pool; allow_version_skew: consent to another version here.
     """
 
     memory_mib: int
@@ -59,6 +68,9 @@ class Settings:
     ntp_servers: tuple[str, ...] = ()
     hold: bool | None = None
     firewall: packet_filter.Firewall = field(default_factory=packet_filter.Firewall)
+    weight: int | None = None
+    pool_xen_versions: dict[str, str] = field(default_factory=dict)
+    allow_version_skew: bool = False
 
     def packages(self, names: Iterable[str]) -> list[str]:
         """The packages that are wanted: those named, and those that the settings need."""
@@ -89,6 +101,8 @@ def check(settings: Settings) -> list[str]:
         _wrong(key, getattr(settings, key), range_allowed(low, high, unit))
         for key, (low, high), unit in ranges if not in_range(getattr(settings, key), low, high)
     ]
+    if settings.weight is not None and not in_range(settings.weight, *WEIGHT):
+        errors.append(_wrong("weight", settings.weight, range_allowed(*WEIGHT)))
     for key, words in (("xen_options", settings.xen_options), ("linux_options", settings.linux_options)):
         for word in words:
             if not isinstance(word, str) or not _SAFE_WORD.fullmatch(word):
@@ -112,6 +126,10 @@ def check(settings: Settings) -> list[str]:
     if settings.ntp_servers and settings.time != "chrony":
         errors.append(_wrong("ntp_servers", list(settings.ntp_servers), f"[] while time is {settings.time}: only chrony reads them. Set"
                                                                         " time to chrony, or leave ntp_servers out"))
+    errors += [
+        _wrong(f"pool_xen_versions.{host}", version, "a version of Xen such as 4.17.7")
+        for host, version in sorted(settings.pool_xen_versions.items()) if not isinstance(version, str) or not minor_of(version)
+    ]
     return errors + packet_filter.check(settings.firewall)
 
 
@@ -204,6 +222,13 @@ def configuration(settings: Settings) -> list[WantedFile]:
             + 'XENDOMAINS_MIGRATE=""\nXENDOMAINS_SAVE=""\nXENDOMAINS_RESTORE=false\nXENDOMAINS_AUTO=/etc/xen/auto\n'
             + f"XENDOMAINS_STOP_MAXWAIT={settings.shutdown_wait_seconds}\n"
         )),
+        # Guests are shut down all at once, then waited for one after the other: with the unit's own 5 minutes two that hang get less
+        # than they are given.
+        WantedFile(XENDOMAINS_UNIT, (
+            _HEADER
+            + f"# xendomains ends by itself: it waits for each guest {settings.shutdown_wait_seconds} seconds at most.\n"
+            + "[Service]\nTimeoutStopSec=infinity\n"
+        )),
         WantedFile(XEN_DEFAULTS, (
             _HEADER
             + (f"# The consoles of guests are logged to {CONSOLE_LOGS}.\n" if settings.guest_logs else "")
@@ -228,7 +253,20 @@ def chrony_sources(settings: Settings, there: bool) -> list[WantedFile]:
     return [WantedFile(CHRONY_SOURCES, content), WantedFile(CHRONY_LOADED, content)]
 
 
+def weight_unit(settings: Settings) -> list[WantedFile]:
+    """The unit that gives dom0 its weight when the host starts, before the guests; Xen forgets it. None without a weight."""
+    if settings.weight is None:
+        return []
+    return [WantedFile(WEIGHT_FILE, (
+        _HEADER
+        + "[Unit]\nDescription=Weight of dom0 in Xen's scheduler\nAfter=xen.service\nBefore=xendomains.service\n"
+        + "ConditionPathExists=/proc/xen/capabilities\n\n"
+        + f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/xl sched-credit2 -d Domain-0 -w {settings.weight}\n\n"
+        + "[Install]\nWantedBy=multi-user.target\n"
+    ))]
+
+
 def owned_paths(settings: Settings) -> list[str]:
     """All files whose present content the steps are judged by."""
     return [GRUB_DROP_IN, *(file.path for file in configuration(settings)), CHRONY_SOURCES, CHRONY_LOADED,
-            packet_filter.RULES, packet_filter.UNIT_FILE]
+            packet_filter.RULES, packet_filter.UNIT_FILE, WEIGHT_FILE]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages as debian
-from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall, render, versions
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 GRUB_CFG = "/boot/grub/grub.cfg"
@@ -21,6 +21,8 @@ BOOT_MIB = {"Xen": 32, "a kernel": 128}
 """Room that new files in /boot take: Xen with its EFI image and two menus; a kernel with an initramfs of all modules, made twice."""
 XEN_PACKAGES = ("xen-", "libxen")
 """How the packages of Xen's hypervisor, tools and libraries begin; those of one version depend on each other."""
+SYSTEM_PACKAGE = "xen-system-amd64"
+"""It depends on hypervisor and tools, and has Xen's version."""
 _TIME_DAEMONS = ("ntp", "ntpsec", "openntpd")
 _SECURE_BOOT = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
@@ -40,7 +42,10 @@ class HostState:
     firewall_linked: the unit is started with the host; client: where this run comes from;
     boot_free_mib, memory_mib, cpus: what the machine has, None where it does not say; next_entry: what the next boot alone
     starts, or ""; late_default: file and value of a GRUB_DEFAULT that is read after Debian's for Xen;
-    chrony_reads_sources: chrony's configuration, where there is one, reads the folder for our sources.
+    chrony_reads_sources: chrony's configuration, where there is one, reads the folder for our sources; xen_version: of the running
+    Xen, "" without it; units_are_old: systemd has not read the unit of xendomains as it stands there; iommu: whether the
+    machine has one, None when nothing tells; dom0_weight: in the scheduler, None where it is nobody's business or the scheduler has none;
+    weight_linked: the unit that sets it is started with the host; scheduler: of the running Xen, "" without it.
     """
 
     missing_packages: tuple[str, ...]
@@ -70,6 +75,12 @@ class HostState:
     next_entry: str = ""
     late_default: tuple[str, str] | None = None
     chrony_reads_sources: bool = True
+    xen_version: str = ""
+    units_are_old: bool = False
+    iommu: bool | None = None
+    dom0_weight: int | None = None
+    weight_linked: bool = False
+    scheduler: str = ""
 
 
 def info_value(info: str, name: str) -> str:
@@ -94,6 +105,12 @@ def domains(listing: str) -> list[tuple[str, int, int]]:
         if len(fields) == 6 and fields[1].isdigit():
             rows.append((fields[0].strip(), int(fields[2]), int(fields[3])))
     return rows
+
+
+def dom0_weight(listing: str) -> int | None:
+    """dom0's weight in the output of `xl sched-credit2 -d Domain-0`."""
+    found = re.search(r"^Domain-0\s+0\s+(\d+)", listing, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def hypervisor_lines(grub_cfg: str) -> list[list[str]]:
@@ -218,7 +235,7 @@ def obstacles(state: HostState, kernel_wanted: bool, settings: render.Settings |
     kernel_wanted: the packages to install bring a kernel that can be dom0; settings: None looks at the host alone.
     """
     found = _boot_obstacles(state)
-    new = [what for what, comes in (("Xen", "xen-system-amd64" in state.missing_packages), ("a kernel", kernel_wanted)) if comes]
+    new = [what for what, comes in (("Xen", SYSTEM_PACKAGE in state.missing_packages), ("a kernel", kernel_wanted)) if comes]
     room = sum(BOOT_MIB[what] for what in new)
     if state.boot_free_mib is not None and state.boot_free_mib < room:
         found.append(f"/boot has {state.boot_free_mib} MiB of room, {room} MiB are needed for {' and '.join(new)}. Remove old kernels"
@@ -255,6 +272,12 @@ def _setting_obstacles(state: HostState, settings: render.Settings) -> list[str]
                                     ("vcpus", settings.vcpus, state.cpus, " CPUs")):
         if there is not None and value > there:
             found.append(f"{key}: value {value}, allowed at most {there}: this machine has {there}{unit}.")
+    if settings.weight is not None and state.scheduler not in ("", "credit2"):
+        found.append(f"weight: value {settings.weight}, allowed with Xen's scheduler credit2; here {state.scheduler} runs.")
+    demanded = [word for word in settings.xen_options if word.startswith("iommu=") and {"required", "force"} & set(word[6:].split(","))]
+    if demanded and state.iommu is False:
+        found.append(f"xen_options: value {demanded[-1]}, allowed on a machine with an IOMMU: this one has none, or its firmware hides it"
+                     " (VT-d, AMD-Vi). Xen would not start.")
     if settings.time == "chrony" and state.time_daemons:
         found.append(f"time: value chrony, allowed none while {', '.join(state.time_daemons)} keeps the time here: apt would remove it for"
                      " chrony. Remove it yourself, or leave the time to it.")
@@ -329,6 +352,9 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settin
     ))
     with_chrony = settings is not None and settings.time == "chrony"
     with_firewall = settings is not None and settings.firewall.enabled
+    weight_linked = os.path.lexists(root / render.WEIGHT_LINK.lstrip("/"))
+    weight_there = weight_linked or (root / render.WEIGHT_FILE.lstrip("/")).is_file()
+    with_weight = settings is not None and (settings.weight is not None or weight_there) and info_value(info, "xen_scheduler") == "credit2"
     drop_ins = sorted((root / "etc/default/grub.d").glob("*.cfg"))
     disabled = re.findall(
         r"^\s*GRUB_DISABLE_SUBMENU=[\"']?(\w+)", _grub_settings([root / "etc/default/grub", *drop_ins]), re.MULTILINE)
@@ -362,7 +388,25 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settin
         next_entry=next_entry(_text(root / GRUB_ENVIRONMENT.lstrip("/"))),
         late_default=late_default((path.name, _text(path)) for path in drop_ins),
         chrony_reads_sources=not with_chrony or _reads_sources(root / "etc/chrony"),
+        xen_version=info_value(info, "xen_version"),
+        units_are_old=(root / render.XENDOMAINS_UNIT.lstrip("/")).is_file() and _units_are_old(runner),
+        dom0_weight=dom0_weight(runner.read(["xl", "sched-credit2", "-d", "Domain-0"]).out) if running and with_weight else None,
+        weight_linked=weight_linked,
+        scheduler=info_value(info, "xen_scheduler"),
+        iommu=_iommu(info, words, root / "sys/firmware/acpi/tables"),
     )
+
+
+def coming_xen(runner: Runner, host: HostState, fresh: bool, root: Path = Path("/")) -> str:
+    """The version of Xen that the next boot brings: what apt would install, or the newest that is there; "" when nothing tells.
+
+    fresh: let apt look for what there is now; without, and on a host that never did, it may not know.
+    """
+    if SYSTEM_PACKAGE not in host.missing_packages:
+        return versions.newest_image(path.name for path in (root / "boot").glob("xen-*"))
+    if fresh:
+        runner.change([*debian.ENVIRONMENT, "apt-get", "-q", "-y", "update"])
+    return versions.candidate(runner.read(["apt-cache", "policy", SYSTEM_PACKAGE]).out)
 
 
 def _free_mib(folder: Path) -> int | None:
@@ -376,6 +420,21 @@ def _runs(runner: Runner, unit: str) -> bool:
     """Whether a unit runs now and is started with the host."""
     answer = runner.read(["systemctl", "show", "--property=ActiveState", "--property=UnitFileState", unit]).out.split()
     return {"ActiveState=active", "UnitFileState=enabled"} <= set(answer)
+
+
+def _iommu(info: str, words: Iterable[str], tables: Path) -> bool | None:
+    """Whether Xen uses an IOMMU (`xl info`), or the firmware's tables name one where Xen does not run. Xen that was told to use none says
+    nothing of the machine."""
+    if any(word.startswith("iommu=") and {"off", "no", "false", "0", "disable"} & set(word[6:].split(",")) for word in words):
+        return None
+    if info:
+        found = info_value(info, "virt_caps").split()
+        return any(word.endswith("_directio") for word in found) if found else None
+    return any((tables / name).exists() for name in ("DMAR", "IVRS")) if tables.is_dir() else None
+
+
+def _units_are_old(runner: Runner) -> bool:
+    return runner.read(["systemctl", "show", "--property=NeedDaemonReload", "xendomains.service"]).out.strip().endswith("=yes")
 
 
 def _firewall_marks(runner: Runner) -> tuple[str | None, ...] | None:

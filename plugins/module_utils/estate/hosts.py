@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0_spec import AUTO, memory_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path, shown
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.secrets import alike, plain, revealed
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.shape import check_shape
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import check_network
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import GATEWAYS, check_ifupdown, check_network
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import (
     ARRAY_SPEC,
     VOLUME_GROUP_SPEC,
@@ -30,7 +31,7 @@ VARIABLES = ("estate_host", "dom0_vcpus", "dom0_memory_mib", *LISTS.values())
 
 _TITLE = re.compile(r"(?P<kind>[a-z ]+?) (?:'(?P<name>[^']*)'|number (?P<number>\d+)): (?P<key>\w+)")
 _MEMBER = re.compile(r"members: (?P<key>id|serial): value (?P<value>.+), allowed once: ")
-_ADDRESSING = ("addresses", "gateway", "nameservers")
+_ADDRESSING = ("addresses", *GATEWAYS, "nameservers")
 
 
 def check_host(findings: Findings, name: str, host: HostVars) -> bool:
@@ -55,7 +56,10 @@ def _network_errors(host: HostVars) -> list[str]:
     """Errors of bonds, then with the VLANs, then with the bridges: what is wrong above does not hide what is wrong below."""
     bonds, vlans, bridges = (_addressable(host.get(variable) or []) for variable in NETWORK_VARIABLES.values())
     steps = (check_network(bonds, [], []), check_network(bonds, vlans, []), check_network(bonds, vlans, bridges))
-    return list(dict.fromkeys(error for errors in steps for error in errors))
+    errors = list(dict.fromkeys(error for errors in steps for error in errors))
+    if not errors and host.get("network_backend") == "ifupdown":
+        return check_ifupdown(bonds, vlans, bridges)
+    return errors
 
 
 def _addressable(items: Any) -> Any:
@@ -131,7 +135,9 @@ def _check_dom0(findings: Findings, root: Path, host: HostVars, told: Mapping[st
                 findings.missing((*root, variable), "dom0", variable, f"{key.allowed}, of which {total} is reduced")
         elif not key.check(value):
             findings.wrong((*root, variable), "dom0", variable, value, key.allowed)
-        elif schema.HOST[total].check(whole) and value > whole:
+        elif value == AUTO and not schema.HOST[total].check(whole):
+            findings.wrong((*root, variable), "dom0", variable, value, f"a number of MiB where estate_host.{total} is none")
+        elif schema.HOST[total].check(whole) and memory_of(value, whole) > whole:
             findings.wrong((*root, variable), "dom0", variable, value, f"at most {whole:g}, estate_host.{total} of this host")
 
 

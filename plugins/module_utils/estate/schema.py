@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0_spec import MEMORY_MIB, VCPUS, in_range, range_allowed
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0_spec import (
+    AUTO,
+    MEMORY_MIB,
+    VCPUS,
+    in_range,
+    range_allowed,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.schema import LARGEST
 
@@ -92,7 +98,7 @@ LIMITS: dict[str, Key] = {
 WATTS: dict[str, Key] = {"idle": number(required=True), "busy": number(required=True)}
 DOM0: dict[str, Key] = {
     "dom0_vcpus": Key(range_allowed(*VCPUS), lambda value: in_range(value, *VCPUS)),
-    "dom0_memory_mib": Key(range_allowed(*MEMORY_MIB, "MiB"), lambda value: in_range(value, *MEMORY_MIB)),
+    "dom0_memory_mib": Key(f"{range_allowed(*MEMORY_MIB, 'MiB')}, or {AUTO}", lambda value: value == AUTO or in_range(value, *MEMORY_MIB)),
 }
 WORKLOAD: dict[str, Key] = {
     "demand": mapping(), "current": text(), "movable": flag(), "storage": choice("local", "shared", "replicated"),

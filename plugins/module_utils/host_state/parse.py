@@ -67,13 +67,13 @@ def parse_serials(listing: str) -> dict[str, str]:
 
 
 def parse_cpuinfo(text: str) -> dict[str, str]:
-    """`cpu_model` and `microcode` from /proc/cpuinfo; several values of one host with commas, absent ones left out."""
+    """`cpu_model`, `cpu_vendor` and `microcode` from /proc/cpuinfo; several values of one host with commas, absent ones left out."""
+    names = {"model name": "cpu_model", "vendor_id": "cpu_vendor", "microcode": "microcode"}
     values: dict[str, set[str]] = {}
     for line in text.splitlines():
         key, separator, value = line.partition(":")
-        if separator and key.strip() in ("model name", "microcode") and value.strip():
+        if separator and key.strip() in names and value.strip():
             values.setdefault(key.strip(), set()).add(" ".join(value.split()))
-    names = {"model name": "cpu_model", "microcode": "microcode"}
     return {names[key]: ", ".join(sorted(found)) for key, found in values.items()}
 
 

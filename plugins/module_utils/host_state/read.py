@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.parse import fields
+from ansible_collections.xenfold.consolidation.plugins.module_utils.cpu import features
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import state as dom0
 from ansible_collections.xenfold.consolidation.plugins.module_utils.host_state import parse
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network import guard, live
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network.host import Host as NetworkHost
@@ -18,6 +20,7 @@ LSBLK = ["lsblk", "--json", "-o", "NAME,KNAME,TYPE,SERIAL"]
 UNITS = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "xenfold-network-*"]
 # The unit that applies a change ends by itself, also after the change was confirmed.
 GUARD_UNITS = (f"{guard.UNIT}.timer", f"{guard.UNIT}.service", f"{guard.RESTORE_UNIT}.service")
+CPU_FEATURES, CAPACITY = "CPU features", "CPUs and memory"
 _ACTIVE = ("active", "activating", "reloading", "deactivating")
 
 
@@ -30,9 +33,10 @@ class HostState:
         self.unasked: dict[str, str] = {}
 
     def read(self) -> dict[str, Any]:
-        """Everything: `arrays`, `bonds`, `versions`, `reboot`, `guard` and `unasked`, as the module host_info returns it."""
-        found = {"arrays": self.arrays(), "bonds": self.bonds(), "versions": self.versions(), "reboot": self.reboot(),
-                 "guard": self.guard()}
+        """Everything: `arrays`, `bonds`, `versions`, `cpu`, `capacity`, `reboot`, `guard` and `unasked`, as the module host_info returns
+        it."""
+        found = {"arrays": self.arrays(), "bonds": self.bonds(), "versions": self.versions(), "cpu": self.cpu(),
+                 "capacity": self.capacity(), "reboot": self.reboot(), "guard": self.guard()}
         return found | {"unasked": [{"what": what, "why": why} for what, why in sorted(self.unasked.items())]}
 
     def _text(self, path: str, what: str = "") -> str:
@@ -49,6 +53,10 @@ class HostState:
         if not self._runner.tool(argv[0]):
             self.unasked[what] = f"{argv[0]} is not installed"
             return ""
+        return self._answer(argv, what)
+
+    def _answer(self, argv: list[str], what: str) -> str:
+        """What an installed command answers, "" when it does not."""
         answer = self._runner.read(argv, ok=())
         if answer.rc:
             said = (answer.err.strip() or answer.out.strip() or "nothing").splitlines()
@@ -90,16 +98,52 @@ class HostState:
     def versions(self) -> dict[str, str]:
         """What runs: `xen` (not on a host without it), `kernel`, `distribution`, `cpu_model`, `microcode`; unknown ones are left out."""
         kernel = parse.kernel_text(self._text("/proc/sys/kernel/osrelease", "kernel"), self._text("/proc/sys/kernel/version"))
-        numbers = [self._text(f"/sys/hypervisor/version/{part}").strip() for part in ("major", "minor", "extra")]
         build = self._build()
-        xen = f"{numbers[0]}.{numbers[1]}{numbers[2]}" + (f" (build {build[:12]})" if build else "")
+        xen = self._release() + self._text("/sys/hypervisor/version/extra").strip() + (f" (build {build[:12]})" if build else "")
         found = {
-            "xen": xen if numbers[0] and self._is_dom0() else "",
+            "xen": xen if self._release() and self._is_dom0() else "",
             "kernel": kernel,
             "distribution": self._text("/etc/debian_version", "distribution").strip(),
             **parse.parse_cpuinfo(self._text("/proc/cpuinfo", "microcode")),
         }
         return {key: value for key, value in found.items() if value}
+
+    def _release(self) -> str:
+        """Major and minor version of the running Xen, "" without it."""
+        major, minor = (self._text(f"/sys/hypervisor/version/{part}").strip() for part in ("major", "minor"))
+        return f"{major}.{minor}" if major else ""
+
+    def cpu(self) -> dict[str, str]:
+        """What guests of the types pvh and hvm are offered: `vendor` of the CPUs and `hvm`, a featureset (module_utils/cpu). {} on a host
+        without Xen, and when it could not be asked."""
+        if not self._is_dom0():
+            return {}
+        tool = f"/usr/lib/xen-{self._release()}/bin/xen-cpuid"
+        if not (self._root / tool.lstrip("/")).is_file():
+            self.unasked[CPU_FEATURES] = f"{tool} is not there"
+            return {}
+        printed = self._answer([tool, "info"], CPU_FEATURES)
+        offered = features.parse_sets(printed).get("HVM Default", "")
+        vendor = parse.parse_cpuinfo(self._text("/proc/cpuinfo", CPU_FEATURES)).get("cpu_vendor", "")
+        if printed and not offered:
+            start = " ".join(printed.split())
+            self.unasked[CPU_FEATURES] = f"'{tool} info' printed no set HVM or HVM Default among the dynamic ones: {start[:400]}"
+        return {"vendor": vendor, "hvm": offered} if vendor and offered else {}
+
+    def capacity(self) -> dict[str, Any]:
+        """What Xen has: `cpus`, `total_memory_mib`, `free_memory_mib`, `dom0_vcpus` and `guests` ({name, memory_mib, vcpus}). {} on a host
+        without Xen, and when it could not be asked."""
+        if not self._is_dom0():
+            return {}
+        info, rows = self._ask(["xl", "info"], CAPACITY), dom0.domains(self._ask(["xl", "list"], CAPACITY))
+        numbers = {key: dom0.info_value(info, name) for key, name in (
+            ("cpus", "nr_cpus"), ("total_memory_mib", "total_memory"), ("free_memory_mib", "free_memory"))}
+        own = [vcpus for name, _memory, vcpus in rows if name == "Domain-0"]
+        if not own or not all(value.isdigit() for value in numbers.values()):
+            self.unasked.setdefault(CAPACITY, "'xl info' and 'xl list' did not tell nr_cpus, total_memory, free_memory and Domain-0")
+            return {}
+        guests = [{"name": name, "memory_mib": memory, "vcpus": vcpus} for name, memory, vcpus in sorted(rows) if name != "Domain-0"]
+        return {**{key: int(value) for key, value in numbers.items()}, "dom0_vcpus": own[0], "guests": guests}
 
     def _is_dom0(self) -> bool:
         return "control_d" in self._text("/proc/xen/capabilities")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0_spec import memory_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing import memory
 
 Item = Mapping[str, Any]
@@ -22,7 +23,8 @@ LINK_SHARE = 0.8
 DOM0_SHARE, DOM0_BASE_CORES = 0.7, 0.1
 """dom0 saturates before its vCPUs do: it is filled to 70 %, of which 0.1 core is its own."""
 PARTITION_MARGIN_MIB, PARTITION_START_MIB = 100, 1
-"""Room left at the end of each member for slightly smaller replacements, and at its beginning for a partition table."""
+"""Room counted as left at the end of each member for slightly smaller replacements where an array has no `margin_mib`, and at its
+beginning for a partition table."""
 EXTENT_MIB = 4
 """Size of the physical extents of a volume group (the default of vgcreate(8))."""
 CHUNK_KIB = 512
@@ -73,13 +75,13 @@ def write_penalty(level: int, members: int) -> int:
     return {0: 1, 1: members, 5: 4, 6: 6, 10: 2}[level]
 
 
-def member_data_mib(size_gib: float) -> int:
+def member_data_mib(size_gib: float, margin_mib: float = PARTITION_MARGIN_MIB) -> int:
     """What md stores on a member of this size: the partition less md's data offset.
 
     Source: mdadm super1.c, validate_geometry1: metadata and bitmap, and headroom for reshapes of 128 MiB, halved until it is
     at most a thousandth of the member, rounded up to 1 MiB.
     """
-    partition_mib = size_gib * 1024 - PARTITION_MARGIN_MIB - PARTITION_START_MIB
+    partition_mib = size_gib * 1024 - margin_mib - PARTITION_START_MIB
     headroom_mib = 128.0
     while headroom_mib * 1024 > partition_mib and headroom_mib > 0.5:
         headroom_mib /= 2
@@ -89,7 +91,8 @@ def member_data_mib(size_gib: float) -> int:
 def array_size_mib(array: Item) -> int:
     """Usable size of an array: its smallest member counts for all."""
     members = array["members"]
-    smallest = min(member_data_mib(float(member["size_gib"])) for member in members)
+    margin_mib = float(array.get("margin_mib") or PARTITION_MARGIN_MIB)
+    smallest = min(member_data_mib(float(member["size_gib"]), margin_mib) for member in members)
     return math.floor(data_members(int(array["level"]), len(members)) * smallest)
 
 
@@ -158,7 +161,7 @@ def _processor_and_memory(result: HostCapacity, host: Mapping[str, Any], told: I
         if told.get("cpu_cores") is not None:
             result.put("cpu_cores", max(0.0, float(told["cpu_cores"]) - float(vcpus)), "estate_host.cpu_cores less dom0_vcpus")
     if told.get("memory_mib") is not None and dom0_memory is not None:
-        result.put("memory_mib", memory.guests_memory_mib(float(told["memory_mib"]), float(dom0_memory)),
+        result.put("memory_mib", memory.guests_memory_mib(float(told["memory_mib"]), float(memory_of(dom0_memory, told["memory_mib"]))),
                    f"estate_host.memory_mib less dom0_memory_mib less {memory.XEN_SHARE:.1%} and {memory.XEN_FIXED_MIB} MiB")
 
 

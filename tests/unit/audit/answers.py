@@ -11,6 +11,13 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays im
 IN_ORDER: dict[str, Any] = {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
 VERSIONS = {"xen": "4.17.7 (build 151b373fd64b)", "kernel": "6.1.0-28-amd64 (Debian 6.1.119-1)", "distribution": "12.11",
             "cpu_model": "AMD EPYC", "microcode": "0x1000065"}
+# Six words: fpu, sse3, syscall, lahf-lm, xsaveopt, avx2.
+CPU = {"vendor": "AuthenticAMD", "hvm": "00000001:00000001:00000800:00000001:00000001:00000020"}
+LEVEL = {"vendor": "AuthenticAMD", "features": "00000001:00000001:00000800:00000001:00000001:00000020", "hidden": ["avx512f"]}
+SIZES = {"estate_host": {"cpu_cores": 16, "memory_mib": 65536}, "dom0_vcpus": 2, "dom0_memory_mib": 4096}
+"""Of which the planner counts on 14 CPUs and 60453 MiB."""
+CAPACITY = {"cpus": 16, "total_memory_mib": 65520, "free_memory_mib": 52500, "dom0_vcpus": 2,
+            "guests": [{"name": "web01", "memory_mib": 8192, "vcpus": 2}]}
 
 
 def good(host: str) -> dict[str, Any]:
@@ -23,13 +30,15 @@ def good(host: str) -> dict[str, Any]:
                         "level": "raid10", "slots": 4, "working": 4, "sync": None, "members": members}],
             "bonds": [{"name": "bond0", "mode": "IEEE 802.3ad Dynamic link aggregation", "ports": 2, "partner": "e2:dc:09:af:12:43",
                        "members": [{"name": name, "link": True, "aggregated": True} for name in ("eth1", "eth2")]}],
-            "versions": dict(VERSIONS), "reboot": [], "guard": {"step": "confirmed", "units": [], "boot_unit": False}, "unasked": [],
+            "versions": dict(VERSIONS), "cpu": dict(CPU), "capacity": copy.deepcopy(CAPACITY),
+            "reboot": [], "guard": {"step": "confirmed", "units": [], "boot_unit": False}, "unasked": [],
         },
         "dom0": {**IN_ORDER, "reboot_reasons": [], "guests": ["web01"]},
         "network": {**IN_ORDER, "unsettled": False},
         "arrays": {**IN_ORDER, "arrays": []},
         "volumes": {**IN_ORDER, "volumes": []},
-        "wanted": {"pool": "a", "arrays": [{"name": "guests", "level": 10, "members": [
+        "wanted": {"pool": "a", "cpu_levels": {"a": dict(LEVEL)}, "sizes": copy.deepcopy(SIZES),
+                   "arrays": [{"name": "guests", "level": 10, "members": [
             {"id": f"virtio-D{number}", "serial": f"D{number}"} for number in range(1, 5)]}]},
     }
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit import command_cases
-from tests.unit.audit.answers import changed, good
+from tests.unit.audit.answers import LEVEL, changed, good
 
 
 def answers(**changes: Any) -> dict[str, Any]:
@@ -80,6 +80,34 @@ def test_the_pool_of_a_host_without_one_is_the_planner_s(pool: str | None) -> No
              "xen02": changed(good("xen02"), changes)}
     found = findings.audit("lab", hosts, hosts, hosts)["hosts"]["xen01"]["findings"]
     assert [entry["message"] for entry in found] == ["distribution is 12.10; 1 of 2 hosts of the pool default have 12.11"]
+
+
+AVX2, AVX512F = "00000001:00000001:00000800:00000001:00000001:00000020", "00000001:00000001:00000800:00000001:00000001:00010020"
+
+
+@pytest.mark.parametrize(("cpus", "says"), [
+    ({"xen01": {"hvm": AVX2}, "xen02": {"hvm": AVX2}}, []),
+    ({"xen01": {"hvm": AVX2}, "xen02": {"hvm": AVX512F}}, [("xen02", "with avx512f")]),
+    ({"xen01": {"hvm": AVX512F}, "xen02": {"hvm": AVX2}, "xen03": {"hvm": AVX512F}},
+     [("xen01", "with avx512f"), ("xen03", "with avx512f")]),
+    # What cannot be hidden is told as well; a register that no guest sees is not.
+    ({"xen01": {"hvm": AVX2}, "xen02": {"hvm": AVX512F + ":00000000" * 4 + ":00000020"}}, [("xen02", "with avx512f, avx512-bf16")]),
+    ({"xen01": {"hvm": AVX2}, "xen02": {"hvm": AVX2 + ":00000000" * 10 + ":00000001"}}, []),
+    # A host of which nothing is known accuses nobody.
+    ({"xen01": {"hvm": AVX512F}, "xen02": None}, []),
+    ({"xen01": {"hvm": AVX2, "vendor": "GenuineIntel"}, "xen02": {"hvm": AVX2}}, [("xen01", "GenuineIntel"), ("xen02", "AuthenticAMD")]),
+])
+def test_a_pool_without_a_level_is_compared_with_itself(cpus: dict[str, dict[str, str] | None], says: list[tuple[str, str]]) -> None:
+    hosts = {name: changed(good(name), {"wanted.cpu_levels": {"b": dict(LEVEL)},
+                                        "host.cpu": {"vendor": "AuthenticAMD", **cpu} if cpu else {}}) for name, cpu in cpus.items()}
+    found = findings.audit("lab", hosts, hosts, hosts)["hosts"]
+    assert [(entry["host"], entry["found"]) for host in found.values() for entry in host["findings"]] == says
+    assert {entry["kind"] for host in found.values() for entry in host["findings"]} <= {"cpu_level"}
+
+
+def test_hosts_of_other_pools_have_cpus_of_their_own() -> None:
+    hosts = {"xen01": good("xen01"), "xen02": changed(good("xen02"), {"wanted.pool": "b", "host.cpu.hvm": AVX512F})}
+    assert findings.audit("lab", hosts, hosts, hosts)["verdict"] == "in_sync"
 
 
 def test_nobody_asked_is_nothing_known() -> None:

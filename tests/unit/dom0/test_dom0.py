@@ -222,6 +222,12 @@ def test_what_looks_like_an_obstacle_and_is_none(change):
     ({"time": "chrony", "ntp_servers": ("a", "::1")}, {"chrony_reads_sources": False},
      "ntp_servers: value a, ::1, allowed none while /etc/chrony/chrony.conf has no line 'sourcedir /etc/chrony/sources.d'"),
     ({"time": "chrony", "ntp_servers": ("a",)}, {}, ""),
+    ({"xen_options": ("iommu=verbose,required",)}, {"iommu": False},
+     "xen_options: value iommu=verbose,required, allowed on a machine with an IOMMU: this one has none"),
+    ({"xen_options": ("iommu=force",)}, {"iommu": False}, "xen_options: value iommu=force, allowed"),
+    ({"xen_options": ("iommu=required",)}, {"iommu": True}, ""),
+    ({"xen_options": ("iommu=required",)}, {}, ""),
+    ({"xen_options": ("iommu=verbose",)}, {"iommu": False}, ""),
     ({"time": "chrony"}, {"chrony_reads_sources": False}, ""),
     ({}, {"time_daemons": ("ntpsec",)}, ""),
 ])

@@ -10,15 +10,16 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.filter.after_moves import _after_moves
 from ansible_collections.xenfold.consolidation.plugins.filter.capacity_of import _capacity_of
 from ansible_collections.xenfold.consolidation.plugins.filter.guests_of import _guests_of
+from ansible_collections.xenfold.consolidation.plugins.filter.limits_of import _limits_of
 from ansible_collections.xenfold.consolidation.plugins.filter.moves_of import _moves_of
-from ansible_collections.xenfold.consolidation.plugins.filter.networkd_files import rendered
+from ansible_collections.xenfold.consolidation.plugins.filter.network_files import rendered
 from ansible_collections.xenfold.consolidation.plugins.filter.place import _place
 from ansible_collections.xenfold.consolidation.plugins.filter.volumes_of import _volumes_of
 
 FILTERS = {
     "guests_of": lambda value: _guests_of(value, "h"), "moves_of": lambda value: _moves_of(value, "w"),
-    "networkd_files": lambda value: rendered(value, "h"), "capacity_of": _capacity_of, "volumes_of": _volumes_of, "place": _place,
-    "after_moves": lambda value: _after_moves(value, {}),
+    "network_files": lambda value: rendered(value, "h"), "capacity_of": _capacity_of, "volumes_of": _volumes_of, "place": _place,
+    "after_moves": lambda value: _after_moves(value, {}), "limits_of": _limits_of,
 }
 DEEP: list[Any] = []
 for _ in range(10_000):
@@ -29,8 +30,9 @@ SHAPES = [
     ("moves_of", {"moves": 3, "placement": {"w": "h"}}), ("moves_of", {"moves": [3], "placement": {"w": "h"}}),
     ("moves_of", {"moves": [{"workload": "w"}], "placement": {"w": "h"}}), ("moves_of", {"moves": [], "placement": 3}),
     ("moves_of", {"moves": [], "placement": {}, "unplaced": [3]}),
-    ("networkd_files", {"network_bonds": 3}), ("networkd_files", {"network_bonds": [3]}),
+    ("network_files", {"network_bonds": 3}), ("network_files", {"network_bonds": [3]}),
     ("capacity_of", {"estate_host": 3}), ("capacity_of", {"storage_arrays": [3], "storage_volume_groups": [{"devices": ["x"]}]}),
+    ("limits_of", [3]), ("limits_of", {"a": 1}), ("limits_of", [DEEP]),
     ("volumes_of", [3]), ("volumes_of", {"a": 1}), ("volumes_of", [DEEP]),
     ("place", {(1, 2): 3}), ("place", {"hosts": {1, 2}}), ("place", {"hosts": DEEP}), ("place", {"hosts": [{"name": "\ud800"}]}),
     ("after_moves", {(1, 2): 3}), ("after_moves", {"hosts": {1, 2}}), ("after_moves", {"hosts": DEEP}), ("after_moves", {"hosts": 3}),
@@ -57,7 +59,7 @@ def test_names_that_are_none(name: Any) -> None:
     for call, option in ((_guests_of, "guests_of: host"), (_moves_of, "moves_of: workload")):
         with pytest.raises(AnsibleFilterError, match=f"{option}: value .*allowed "):
             call(plan, name)
-    with pytest.raises(AnsibleFilterError, match=r"networkd_files: host: value .*allowed the name of a host"):
+    with pytest.raises(AnsibleFilterError, match=r"network_files: host: value .*allowed the name of a host"):
         rendered({}, name)
 
 

@@ -61,6 +61,12 @@ def test_member_less_margin_and_mds_own() -> None:
     assert capacity.member_data_mib(0.05) == 0
 
 
+@pytest.mark.parametrize(("margin", "less"), [(None, 0), (100, 0), (1, -99), (500, 400)])
+def test_the_margin_of_an_array_counts(margin: int | None, less: int) -> None:
+    plain = array(1, [1863.0] * 2)
+    assert capacity.array_size_mib({**plain, "margin_mib": margin}) == capacity.array_size_mib(plain) - less
+
+
 def test_the_smallest_and_the_slowest_member_count_for_all() -> None:
     mixed = array(10, [1863.0, 1863.0, 931.0, 1863.0], [150, 150, 150, 75])
     assert capacity.array_size_mib(mixed) == capacity.array_size_mib(array(10, [931.0] * 4))
