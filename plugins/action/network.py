@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import check_network
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import check_description
 
 MODULE = "xenfold.consolidation.network"
 GUARD = "xenfold.consolidation.network_guard"
@@ -33,7 +33,8 @@ class ActionModule(ActionBase):
         """Arm and apply, confirm, or let the old network come back and say why."""
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        errors = check_network(*(arguments.get(key) or [] for key in ("bonds", "vlans", "bridges")))
+        lists = {key: arguments.get(key) or [] for key in ("mtu_peers", "bonds", "vlans", "bridges")}
+        errors = check_description(arguments.get("backend") or "networkd", **lists)
         if errors:
             raise AnsibleActionFail(f"Network of {arguments.get('host')}: {'; '.join(errors)}")
         # A host that cannot be reached at all is found out here, before anything could have changed.

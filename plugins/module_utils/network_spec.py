@@ -22,12 +22,17 @@ REFUSED_MODES = {
 }
 HASH_POLICIES = ("layer2", "layer2+3", "layer3+4", "encap2+3", "encap3+4")
 LACP_RATES = ("fast", "slow")
+BACKENDS = ("networkd", "ifupdown")
+ASSERTS = ("members", "partner", "gateway", "mtu")
 MEMBER_KEYS = ("mac", "name", "path")
+GATEWAYS = ("gateway", "gateway6")
 DEFAULT_MTU = 1500
+LEAST_IPV6_MTU = 1280
 
 _ADDRESSING: dict[str, dict[str, Any]] = {
     "addresses": {"type": "list", "elements": "str", "default": []},
     "gateway": {"type": "str"},
+    "gateway6": {"type": "str"},
     "nameservers": {"type": "list", "elements": "str", "default": []},
 }
 MEMBER_SPEC: dict[str, dict[str, Any]] = {key: {"type": "str"} for key in MEMBER_KEYS}
@@ -102,6 +107,41 @@ def check_network(bonds: Sequence[Any], vlans: Sequence[Any], bridges: Sequence[
     _check_layers(findings, bonds, vlans, bridges)
     _check_addressing(findings, bonds, vlans, bridges)
     return list(findings)
+
+
+def check_options(backend: Any, mtu_peers: Any) -> list[str]:
+    """What is wrong with the values beside the devices: who configures the host, and whom packets of full size must reach."""
+    findings = []
+    if backend not in BACKENDS:
+        findings.append(f"network_backend: value {backend!r}, allowed {', '.join(BACKENDS)}")
+    if not isinstance(mtu_peers, Sequence) or isinstance(mtu_peers, str):
+        findings.append(f"network_mtu_peers: value {mtu_peers!r}, allowed a list of IP addresses")
+        return findings
+    for number, peer in enumerate(mtu_peers):
+        address = _address(peer) if isinstance(peer, str) else None
+        if address is None or address.is_multicast or address.is_unspecified or address.is_loopback or address.is_link_local:
+            findings.append(f"network_mtu_peers[{number}]: value {peer!r}, allowed the IP address of another machine")
+    return findings
+
+
+def check_ifupdown(bonds: Sequence[Item], vlans: Sequence[Item], bridges: Sequence[Item]) -> list[str]:
+    """What ifupdown cannot do of a sound network: to it a dot in a name says `VLAN of what stands before it`."""
+    findings = _Findings()
+    for kind, item in _named(bonds, vlans, bridges):
+        if kind == "vlan" and "." in item["name"] and item["name"] != f"{item['link']}.{item['id']}":
+            findings.note(_title(kind, item), "name", item["name"],
+                          f"{item['link']}.{item['id']} or a name without a dot, with network_backend ifupdown")
+        elif kind != "vlan" and "." in item["name"]:
+            findings.note(_title(kind, item), "name", item["name"], "a name without a dot, with network_backend ifupdown")
+    return list(findings)
+
+
+def check_description(
+    backend: Any, mtu_peers: Any, bonds: Sequence[Any], vlans: Sequence[Any], bridges: Sequence[Any]
+) -> list[str]:
+    """All that is wrong with what is said of the network of one host; empty when nothing is."""
+    errors = check_options(backend, mtu_peers) + check_network(bonds, vlans, bridges)
+    return errors or (check_ifupdown(bonds, vlans, bridges) if backend == "ifupdown" else [])
 
 
 def _title(kind: str, item: Any, number: int = 0) -> str:
@@ -283,6 +323,9 @@ def _check_addressing(
             if str(interface.ip) in owners:
                 findings.note(title, "addresses", text, f"each address once, {owners[str(interface.ip)]} has this one")
             owners.setdefault(str(interface.ip), title)
+        mtu = item.get("mtu") or carried_mtu(item.get("link") or item.get("port"), bonds, vlans)
+        if mtu < LEAST_IPV6_MTU and any(interface.version == 6 for interface in interfaces):
+            findings.note(title, "mtu", mtu, f"{LEAST_IPV6_MTU} or more with an IPv6 address")
         _check_gateway(findings, title, item, interfaces, gateways)
         for text in item.get("nameservers") or []:
             if _address(text) is None:
@@ -312,19 +355,27 @@ def _check_gateway(
     interfaces: Sequence[ipaddress.IPv4Interface | ipaddress.IPv6Interface],
     gateways: dict[int, str],
 ) -> None:
-    text = item.get("gateway")
-    if text is None:
-        return
-    gateway = _address(text)
-    networks = " or ".join(str(interface.network) for interface in interfaces)
-    if gateway is None or not any(gateway in interface.network for interface in interfaces):
-        findings.note(title, "gateway", text, f"an address inside {networks or 'a network of addresses, there are none'}")
-    elif any(gateway == interface.ip for interface in interfaces):
-        findings.note(title, "gateway", text, "an address of another machine, this is the host's own")
-    elif gateway.version in gateways:
-        findings.note(title, "gateway", text, f"one default route a host, {gateways[gateway.version]} has a gateway already")
-    else:
-        gateways[gateway.version] = title
+    for key in GATEWAYS:
+        text = item.get(key)
+        if text is None:
+            continue
+        gateway = _address(text)
+        networks = " or ".join(str(interface.network) for interface in interfaces)
+        if gateway is None or not any(gateway in interface.network for interface in interfaces):
+            findings.note(title, key, text, f"an address inside {networks or 'a network of addresses, there are none'}")
+        elif key == "gateway6" and gateway.version != 6:
+            findings.note(title, key, text, "an IPv6 address, an IPv4 one is the gateway")
+        elif any(gateway == interface.ip for interface in interfaces):
+            findings.note(title, key, text, "an address of another machine, this is the host's own")
+        elif gateway.version in gateways:
+            findings.note(title, key, text, f"one default route a host and family, {gateways[gateway.version]} has a gateway already")
+        else:
+            gateways[gateway.version] = title
+
+
+def gateways_of(item: Item) -> list[str]:
+    """The gateways of an item, at most one for each family."""
+    return [item[key] for key in GATEWAYS if item.get(key)]
 
 
 def carried_mtu(name: str | None, bonds: Sequence[Item], vlans: Sequence[Item]) -> int:

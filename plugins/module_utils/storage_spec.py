@@ -29,6 +29,7 @@ ARRAY_SPEC: dict[str, Any] = {
     "spare_group": {"type": "str"},
     "resync_min_kibps": {"type": "int"},
     "resync_max_kibps": {"type": "int"},
+    "margin_mib": {"type": "int"},
 }
 SCRUB_SPEC: dict[str, Any] = {"day": {"type": "int"}, "hour": {"type": "int"}}
 VOLUME_GROUP_SPEC: dict[str, Any] = {
@@ -41,6 +42,7 @@ VOLUME_SPEC: dict[str, Any] = {
     "size_gib": {"type": "float", "required": True},
 }
 
+GROW_SPEC: dict[str, Any] = {"array": {"type": "str", "required": True}, "confirm": {"type": "str", "required": True}}
 WIPE_SPEC: dict[str, Any] = {"serial": {"type": "str", "required": True}, "confirm": {"type": "str", "required": True}}
 
 _ARRAY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -53,6 +55,8 @@ _PROGRAM = re.compile(r"(/[A-Za-z0-9_.+-]+)+")
 # What the kernel never goes below by itself (dev.raid.speed_limit_min).
 _LEAST_KIBPS = 1000
 _UUID = re.compile(r"[0-9a-f]{8}(:[0-9a-f]{8}){3}")
+# A GPT's second copy takes 33 sectors at the end of a disk; more than 1 TiB is a mistake in the unit.
+_MARGINS_MIB = (1, 2**20)
 
 
 def lvm_name_error(name: str) -> str | None:
@@ -123,6 +127,9 @@ def _check_array(array: Mapping[str, Any]) -> list[str]:
         errors.append(f"chunk_kib: value {chunk}, allowed a power of two from 4")
     if array.get("uuid") and not _UUID.fullmatch(array["uuid"]):
         errors.append(f"uuid: value {array['uuid']!r}, allowed mdadm's form as in 01234567:89abcdef:01234567:89abcdef")
+    margin = array.get("margin_mib")
+    if margin is not None and not _MARGINS_MIB[0] <= margin <= _MARGINS_MIB[1]:
+        errors.append(f"margin_mib: value {margin}, allowed {_MARGINS_MIB[0]} to {_MARGINS_MIB[1]}, or none for whole disks")
     return errors + _check_options(array)
 
 
@@ -197,6 +204,20 @@ def check_wipe(wipe: Sequence[Mapping[str, Any]], arrays: Sequence[Mapping[str, 
     serials = sorted({member["serial"] for array in arrays for member in disks_of(array)})
     return errors + [f"wipe: serial: value {item['serial']!r}, allowed serials of disks in arrays: {', '.join(serials) or 'there are none'}"
                      for item in wipe if item["serial"] not in serials]
+
+
+def grow_words(name: str) -> str:
+    """What a person writes to have an array grown."""
+    return f"storage_grow: [{{array: {name}, confirm: {name}}}]"
+
+
+def check_grow(grow: Sequence[Mapping[str, Any]], arrays: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
+    """Errors of the consents to grow arrays; the items have passed GROW_SPEC. arrays: None when they are not known here."""
+    errors = [f"grow: array {item['array']}: confirm: value {item['confirm']!r}, allowed the same name again"
+              for item in grow if item["array"] != item["confirm"]]
+    names = sorted(array["name"] for array in arrays or [])
+    return errors + [f"grow: array: value {item['array']!r}, allowed names of arrays: {', '.join(names) or 'there are none'}"
+                     for item in grow if arrays is not None and item["array"] not in names]
 
 
 def check_volumes(volumes: Sequence[Mapping[str, Any]]) -> list[str]:

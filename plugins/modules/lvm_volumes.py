@@ -10,6 +10,8 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Creates volume groups and volumes, extends groups and grows volumes. Never removes and never shrinks.
+  - A group of the wanted name that lies on devices which O(volume_groups) does not name is not extended.
+  - With O(grow), the physical volume on an array that has grown becomes as large as the array.
   - Data of a new physical volume begins at a full stripe of the array below it.
   - A device joins a group only when it is provably empty. Signatures that an earlier volume left are wiped from new volumes only.
   - In check mode it plans against what will be there, also on a host whose arrays or whose LVM do not exist yet. A group
@@ -51,6 +53,20 @@ options:
       size_gib:
         description: Size in GiB, rounded up to whole extents.
         type: float
+        required: true
+  grow:
+    description: Arrays whose growth a volume group on them may use, as for M(xenfold.consolidation.md_array).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      array:
+        description: Name of the array.
+        type: str
+        required: true
+      confirm:
+        description: The same name again.
+        type: str
         required: true
 """
 
@@ -95,8 +111,10 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import h
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import (
+    GROW_SPEC,
     VOLUME_GROUP_SPEC,
     VOLUME_SPEC,
+    check_grow,
     check_volume_groups,
     check_volumes,
 )
@@ -107,7 +125,8 @@ def plan_volumes(module: AnsibleModule, runner: Runner, groups: list[dict[str, A
     present = lvm_host.read(runner)
     devices = {device: look.resolve(device) for device in sorted({device for group in groups for device in group["devices"]})}
     disks = look.look(runner, (real for real in devices.values() if real and not present.owners.get(real)))
-    plan = lvm.plan(groups, volumes, present, devices, disks, lvm_host.stripes(disks))
+    grow = frozenset(item["array"] for item in module.params["grow"])
+    plan = lvm.plan(groups, volumes, present, devices, disks, lvm_host.stripes(disks), grow)
     if module.check_mode:
         for line in plan.not_yet:
             module.warn(f"{line}; the run itself has to bring it")
@@ -136,11 +155,12 @@ def main() -> None:
         argument_spec={
             "volume_groups": {"type": "list", "elements": "dict", "default": [], "options": VOLUME_GROUP_SPEC},
             "volumes": {"type": "list", "elements": "dict", "default": [], "options": VOLUME_SPEC},
+            "grow": {"type": "list", "elements": "dict", "default": [], "options": GROW_SPEC},
         },
         supports_check_mode=True,
     )
     groups, volumes = module.params["volume_groups"], module.params["volumes"]
-    errors = check_volume_groups(groups) + check_volumes(volumes)
+    errors = check_volume_groups(groups) + check_volumes(volumes) + check_grow(module.params["grow"])
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
     if not groups and not volumes:
@@ -170,6 +190,8 @@ def main() -> None:
             lvm_host.verify_filter(module, runner, wanted.patterns)
         for command in plan.commands:
             runner.change(command)
+    for note in plan.notes:
+        module.warn(note)
     module.exit_json(**result, volumes=plan.volumes)
 
 

@@ -15,13 +15,19 @@ description:
   - An array whose disks all carry its UUID is assembled when it does not run, gets its name back when it runs as C(md127), and is left
     alone otherwise. A set of which only a part belongs to the array is neither created nor assembled. An array that runs without
     some of its members is left as it is, and a warning names the disks and what to do. Only a disk that the inventory names, with its
-    serial and size, and that holds nothing is added to it again. Level and number of members are not changed.
+    serial and size, and that holds nothing is added to it again. The level is not changed.
+  - A set of which a part has the superblock of an array that was never started, as a run that was cut off leaves it, is made again.
+  - A set of which a disk fell behind the others is not assembled. Disks with the array's superblock that the inventory does not name are
+    assembled with the others.
+  - With O(grow), an array gets the members that the inventory names beyond those that it has, or uses all of its disks when they are all
+    larger than it needs. The kernel moves the data in the background; until that is over nothing else is done to the array. It is never
+    made smaller.
   - The first 256 MiB and the last MiB of every disk of a new array are zeroed, so that nothing of before shows in it.
   - Bitmap, partial parity log, hot spares and limits of synchronisation are changed while the array works and lacks no
     member. A spare that failed or was removed is a warning.
   - Writes the arrays into C(mdadm.conf) by UUID and brings the initramfs images up to date, also after a run that was cut off.
   - Gives the monthly scrub a time that follows from O(host), by mdadm's own timers, so that hosts do not all scrub at once.
-  - Installs the package C(mdadm) where it is missing.
+  - Installs the package C(mdadm) where it is missing, and C(fdisk) for arrays with a margin.
   - Does not wait for the first synchronisation.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
@@ -106,6 +112,11 @@ options:
       resync_max_kibps:
         description: Speed that it does not exceed. By default that of the kernel.
         type: int
+      margin_mib:
+        description:
+          - Makes the array of partitions, one on each disk, from 1 MiB to the disk's end less this many MiB, so that a replacement may be
+            that much smaller. By default of whole disks. An array that exists is not moved from the one to the other.
+        type: int
   host:
     description: Name of the host in the inventory; the arrays' UUIDs follow from it.
     type: str
@@ -122,6 +133,20 @@ options:
         required: true
       confirm:
         description: The same serial number again.
+        type: str
+        required: true
+  grow:
+    description: Arrays that may be grown.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      array:
+        description: Name of the array.
+        type: str
+        required: true
+      confirm:
+        description: The same name again.
         type: str
         required: true
   scrub:
@@ -200,7 +225,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, parse
+from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, parse, partition
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import (
     BrokenBlock,
     WantedFile,
@@ -212,12 +237,15 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import watch
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import Plan
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import (
     ARRAY_SPEC,
+    GROW_SPEC,
     LEVELS,
     SCRUB_SPEC,
     WIPE_SPEC,
+    check_grow,
     check_storage,
     check_watch,
     check_wipe,
@@ -225,12 +253,13 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec
 )
 
 
-def plan_arrays(module: AnsibleModule, runner: Runner, arrays: list[dict[str, Any]]) -> md.Plan:
+def plan_arrays(module: AnsibleModule, runner: Runner, arrays: list[dict[str, Any]]) -> Plan:
     """Look at every disk and plan; ends the module before any change when one may not be used."""
     known = md.known_arrays(runner.read(["mdadm", "--detail", "--scan"]).out) if runner.tool("mdadm") else {}
     consents = frozenset(item["serial"] for item in module.params["wipe"])
-    plan = md.plan(module.params["host"], platform.node(), arrays, md_host.find_disks(runner, arrays), known, consents,
-                   md_host.read_all(known))
+    grow = frozenset(item["array"] for item in module.params["grow"])
+    disks, carriers = md_host.find_disks(runner, arrays)
+    plan = md.plan(module.params["host"], platform.node(), arrays, disks, known, consents, md_host.read_all(known), grow, carriers)
     if plan.errors:
         module.fail_json(msg="No disk was changed. " + ". ".join(plan.errors), errors=plan.errors)
     return plan
@@ -262,15 +291,16 @@ def strangers(runner: Runner, device: str, disks: list[Mapping[str, Any]]) -> li
     if not live or live.missing or not live.members:
         return []
     listing = parse.devices(runner.read(["lsblk", "--json", "--bytes", "-o", parse.COLUMNS]).out)
-    named = {look.resolve(f"{look.BY_ID}/{disk['id']}") for disk in disks}
+    named = {real for disk in disks if (real := look.resolve(f"{look.BY_ID}/{disk['id']}"))}
+    named |= {partition.path_of(real) for real in named}
     return [(path, str((listing.get(path) or {}).get("serial") or "")) for path in live.there() if path not in named]
 
 
 def warn_of_lacking(
-    module: AnsibleModule, runner: Runner, arrays: list[dict[str, Any]], found: list[dict[str, Any]], plan: md.Plan,
+    module: AnsibleModule, runner: Runner, arrays: list[dict[str, Any]], found: list[dict[str, Any]], plan: Plan,
 ) -> None:
-    """Say of each array that runs without some of its members what is wrong with it. One made just now is still being filled."""
-    made = {step.device for step in plan.steps if step.action.verb == "create"}
+    """Say of each array that runs without some of its members what is wrong with it. One made or grown just now is still being filled."""
+    made = {step.device for step in plan.steps if step.action.verb in ("create", "grow")}
     for note in plan.notes:
         module.warn(note)
     for array, now in zip(arrays, found, strict=True):
@@ -305,6 +335,7 @@ def main() -> None:
             "arrays": {"type": "list", "elements": "dict", "required": True, "options": ARRAY_SPEC},
             "host": {"type": "str", "required": True},
             "wipe": {"type": "list", "elements": "dict", "default": [], "options": WIPE_SPEC},
+            "grow": {"type": "list", "elements": "dict", "default": [], "options": GROW_SPEC},
             "scrub": {"type": "dict", "default": {}, "options": SCRUB_SPEC},
             "mail_to": {"type": "str"},
             "event_program": {"type": "str"},
@@ -312,7 +343,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     arrays, program = module.params["arrays"], module.params["event_program"]
-    errors = check_storage(arrays, []) + check_wipe(module.params["wipe"], arrays)
+    errors = check_storage(arrays, []) + check_wipe(module.params["wipe"], arrays) + check_grow(module.params["grow"], arrays)
     errors += check_watch(module.params["scrub"], module.params["mail_to"], program)
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
@@ -320,7 +351,8 @@ def main() -> None:
         module.exit_json(**outcome([]), arrays=[])
 
     runner = Runner(module)
-    absent = packages.missing(runner, ["mdadm"])
+    needs = ["mdadm", *([partition.PACKAGE] if any(array.get("margin_mib") for array in arrays) else [])]
+    absent = packages.missing(runner, needs)
     plan = plan_arrays(module, runner, arrays)
     actions = [Action("install", f"package {name}") for name in absent]
     # Only arrays with redundancy are scrubbed and watched.
@@ -331,13 +363,14 @@ def main() -> None:
         # mdadm sees more than blkid does, and its package may have started arrays.
         plan = plan_arrays(module, runner, arrays)
         files, texts = wanted_files(module, plan.uuids, watched)
-    units = watch.unit_states(runner) if watched and (not absent or not module.check_mode) else {}
+    comes = module.check_mode and "mdadm" in absent
+    units = watch.unit_states(runner) if watched and not comes else {}
     watching = plan_watch(module, units, files, md.block_tells(texts[md.CONFIGURATION] or "")) if watched else []
     write = any(file.path == md.CONFIGURATION for file in files)
     refresh = runner.tool("update-initramfs") and (write or bool(md_host.old_images(Path("/boot"), Path(md.CONFIGURATION))))
     # The files come first: the UUIDs are known, and an array gets its name from mdadm.conf whenever it appears.
     actions += [Action("write", f"file {file.path}") for file in files]
-    if absent and module.check_mode and watched:
+    if comes and watched:
         # The package brings this file, with a cron job of its own switched on.
         actions.append(Action("write", f"file {watch.DEFAULTS}"))
     actions += [step.action for step in plan.steps]

@@ -105,17 +105,16 @@ inventory:
   elements: str
 """
 
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, parse
+from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, parse, partition
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
-from ansible_collections.xenfold.consolidation.plugins.module_utils.md import replace
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import members, replace
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import Live, why_frozen
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import ARRAY_SPEC, WIPE_SPEC, check_storage
 
@@ -124,7 +123,7 @@ POLL_SECONDS = 2
 IDLE_POLLS = 15
 
 
-def find_running(module: AnsibleModule, runner: Runner) -> tuple[dict[str, Any], md.Live]:
+def find_running(module: AnsibleModule, runner: Runner) -> tuple[dict[str, Any], Live]:
     """The array of the request and what the kernel tells of it; ends the module when there is none."""
     arrays, host = module.params["arrays"], module.params["host"]
     errors = check_storage(arrays, [])
@@ -144,7 +143,7 @@ def find_running(module: AnsibleModule, runner: Runner) -> tuple[dict[str, Any],
         state = f"it runs as {running.device}" if running and running.active else f"it does not run on {host}"
         module.fail_json(msg=f"No disk was changed. array '{array['name']}': {state}; allowed is an array that runs as {device}."
                              " playbooks/provision.yml assembles and names it")
-    return array, md_host.read_live(device) or md.Live(device)
+    return array, md_host.read_live(device) or Live(device)
 
 
 def find_new(module: AnsibleModule, listing: dict[str, Any]) -> tuple[str, str]:
@@ -166,13 +165,20 @@ def find_new(module: AnsibleModule, listing: dict[str, Any]) -> tuple[str, str]:
     return found[0], given or telling[0]
 
 
-def frozen(live: md.Live) -> str:
-    """What to say of an array whose synchronisation is frozen; empty when it is not."""
-    try:
-        action = (Path("/sys/block") / os.path.basename(live.kernel) / "md" / "sync_action").read_text().strip()
-    except OSError:
-        return ""
-    return replace.why_frozen(live.kernel, action)
+def device_of_new(
+    module: AnsibleModule, runner: Runner, array: dict[str, Any], live: Live, listing: dict[str, Any], path: str,
+) -> look.Disk:
+    """What the array is to have of the new disk; ends the module when that is no choice."""
+    of_members = [listing[member.path]["type"] == "part" for member in live.members if member.attached and member.path in listing]
+    wrong, every = members.kind_error(array, of_members)
+    if wrong and every:
+        module.fail_json(msg=f"No disk was changed. array '{array['name']}': {wrong}")
+    wanted = array.get("uuid") or md.array_uuid(module.params["host"], array["name"])
+    device = members.device_of(array, wanted, look.look(runner, [path])[path], live.least_bytes)
+    if device.cut and not runner.tool(partition.TOOL):
+        module.fail_json(msg=f"No disk was changed. array '{array['name']}': the package {partition.PACKAGE} is missing, which brings"
+                             f" {partition.TOOL}; playbooks/provision.yml installs it")
+    return members.without_superblock(array, wanted, device)
 
 
 def main() -> None:
@@ -195,7 +201,11 @@ def main() -> None:
     serials = {path: str(entry.get("serial") or "") for path, entry in listing.items()}
     path, name = find_new(module, dict(listing))
     consents = frozenset(item["serial"] for item in module.params["wipe"])
-    empty = None if replace.member_with(live, serials, new_serial) else look.look(runner, [path])[path]
+    joined = replace.member_with(live, serials, new_serial)
+    empty = None if joined else device_of_new(module, runner, array, live, dict(listing), path)
+    if empty:
+        # A partition that is yet to be made is in no listing.
+        serials[empty.path] = new_serial
     done: list[Action] = []
     idle, end = 0, time.monotonic() + module.params["wait_seconds"]
     while True:
@@ -222,11 +232,11 @@ def main() -> None:
             idle = 0 if live.sync else idle + 1
             if idle > IDLE_POLLS:
                 told = [f"the kernel does not begin to fill {path} (serial {new_serial})",
-                        frozen(live) or f"See mdadm --detail /dev/md/{array['name']} and the kernel's log"]
+                        why_frozen(live) or f"See mdadm --detail /dev/md/{array['name']} and the kernel's log"]
                 module.fail_json(msg=f"array '{array['name']}': " + ". ".join(told), actions=[a.data() for a in done])
             time.sleep(POLL_SECONDS)
         live = md_host.read_live(live.kernel) or live
-    if idle and not plan.done and (told_frozen := frozen(live)):
+    if idle and not plan.done and (told_frozen := why_frozen(live)):
         module.warn(f"array '{array['name']}': {told_frozen}")
     if plan.done and live.missing:
         module.warn(f"array '{array['name']}': the new disk holds everything, but /dev/md/{array['name']} lacks {live.missing} of its"

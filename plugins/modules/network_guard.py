@@ -54,7 +54,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network import guard, plan
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network import guard
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network.host import Host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network.render import Network
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
@@ -64,10 +64,11 @@ def unmet(host: Host, record: dict[str, Any]) -> list[str]:
     """What keeps the recorded change from being confirmed."""
     if not host.applied():
         return ["the change has not come to its end on the host"]
-    described = record["network"]
-    network = Network.of(described["host"], described["bonds"], described["vlans"], described["bridges"])
-    lines = plan.unmet(network, host.read(network, ask_gateways="gateway" in record["asserts"]), record["asserts"])
-    return lines + (host.networkd_says([item["name"] for _kind, item in network.devices()]) if lines else [])
+    network = Network.of(**record["network"])
+    lines = host.unmet(network, record["asserts"], record.get("mtu_peers", []))
+    if lines and network.backend == "networkd":
+        lines += host.networkd_says([item["name"] for _kind, item in network.devices()])
+    return lines
 
 
 def wait_until_met(host: Host, wait_seconds: int) -> list[str]:

@@ -67,6 +67,7 @@ def test_it_waits_shows_how_far_it_is_and_ends_with_the_inventory(tmp_path: Path
     assert "The disk WD-2 carries the array's superblock still if it worked" in " ".join(text.split())
     assert "mdadm --zero-superblock" in text
     assert "In the inventory of xen01, storage_arrays, array guests:" in text
+    assert "\\n" not in text, "line breaks are line breaks"
     assert [request["until_percent"] for request in asked] == [None, 5, 5, 10, 55], asked
     assert {request["host"] for request in asked} == {"xen01"}
     assert asked[0]["serial"] == "WD-2"

@@ -40,6 +40,7 @@ KINDS = {
     "reboot": "something waits for a reboot",
     "refused": "a role would refuse to go on",
     "setting": "a dom0 setting is not as wanted",
+    "unanswered": "a gateway or another machine does not answer",
     "version": "versions differ inside a pool",
     "volume": "a volume group or volume is not as wanted",
 }
@@ -115,6 +116,8 @@ def findings_of(host: str, answers: Mapping[str, Any]) -> Iterator[Finding]:
             # The guard's own finding says more.
             if not (guard and finding.item == "network"):
                 yield finding
+    for line in _of(answers, "network").get("unmet", []):
+        yield Finding(host, "unanswered", "network", "no answer", "an answer", line)
     for reason in _of(answers, "dom0").get("reboot_reasons", []):
         yield Finding(host, "reboot", "dom0", reason, "what the estate asks for", f"{reason}; only a reboot changes that")
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-COLUMNS = "KNAME,NAME,PATH,TYPE,SIZE,SERIAL,FSTYPE,PTTYPE,MOUNTPOINTS,MAJ:MIN"
+COLUMNS = "KNAME,NAME,PATH,TYPE,SIZE,SERIAL,FSTYPE,PTTYPE,MOUNTPOINTS,MAJ:MIN,UUID,PARTUUID,LOG-SEC"
 
 
 def fields(text: str) -> dict[str, str]:
@@ -23,9 +23,31 @@ def descend(entry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def devices(listing: str) -> dict[str, Mapping[str, Any]]:
-    """Kernel device (`/dev/KNAME`) -> its entry, for every device at any depth of `lsblk --json -o COLUMNS`."""
+    """Kernel device (`/dev/KNAME`) -> its entry, for every device at any depth of `lsblk --json -o COLUMNS`.
+
+    A partition has its disk's serial, of which lsblk shows none.
+    """
     tops: list[dict[str, Any]] = json.loads(listing or '{"blockdevices": []}')["blockdevices"]
-    return {f"/dev/{device['kname']}": device for top in tops for device in descend(top)}
+    found: dict[str, Mapping[str, Any]] = {}
+    for device in (device for top in tops for device in descend(top)):
+        found.setdefault(f"/dev/{device['kname']}", device)
+        for child in device.get("children") or []:
+            if child["type"] == "part" and not child.get("serial"):
+                found[f"/dev/{child['kname']}"] = {**child, "serial": device.get("serial")}
+    return found
+
+
+def carriers(listing: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """UUID of an array, in mdadm's form -> disks and partitions with its superblock, as udev told lsblk.
+
+    No other devices: a guest can write into its volume what it likes, the superblock of one of the host's arrays, too.
+    """
+    found: dict[str, list[str]] = {}
+    for path, entry in sorted(listing.items()):
+        told = superblock({"TYPE": str(entry.get("fstype") or ""), "UUID": str(entry.get("uuid") or "")})
+        if told and entry["type"] in ("disk", "part"):
+            found.setdefault(told["MD_UUID"], []).append(path)
+    return found
 
 
 def signatures(listing: str) -> list[str]:

@@ -13,31 +13,36 @@ from typing import Any
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import with_block
+from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import grow_words
 
 MAIN_FILE = "/etc/lvm/lvm.conf"
 FILTER_FILE = "/etc/lvm/lvmlocal.conf"
 OWNER = "filter of xenfold.consolidation, role storage"
 _EXTENT_BYTES = 4 * 2**20
 _START_BYTES = 2**20
+MD_FOLDER = "/dev/md/"
 _GLOBAL_FILTER = re.compile(r'\bglobal_filter\s*=\s*(\[(?:\s*"(?:[^"\\]|\\.)*"\s*,?)*\s*\]|"(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True)
 class Present:
-    """What LVM shows. groups: name -> (free bytes, extent bytes); owners: kernel device -> group or ""; volumes: group/name -> bytes."""
+    """What LVM shows. groups: name -> (free bytes, extent bytes); owners: kernel device -> group or ""; volumes: group/name -> bytes;
+    unused: kernel device -> bytes of it beyond the physical volume on it."""
 
     groups: Mapping[str, tuple[int, int]]
     owners: Mapping[str, str]
     volumes: Mapping[str, int]
+    unused: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
 class Plan:
-    """errors: why nothing may be done; not_yet: the same, but what an earlier step of a run may still bring; actions and commands: in
-    order, as many commands as actions; volumes: as they will be."""
+    """errors: why nothing may be done; not_yet: the same, but what an earlier step of a run may still bring; notes: what was not done,
+    for people; actions and commands: in order, as many commands as actions; volumes: as they will be."""
 
     errors: list[str] = field(default_factory=list)
     not_yet: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
     volumes: list[dict[str, Any]] = field(default_factory=list)
@@ -61,12 +66,13 @@ def extents(size_gib: float, extent_bytes: int) -> int:
 def plan(
     groups: Sequence[Mapping[str, Any]], volumes: Sequence[Mapping[str, Any]], present: Present,
     devices: Mapping[str, str | None], disks: Mapping[str, Disk], stripes: Mapping[str, int] | None = None,
+    grow: frozenset[str] = frozenset(),
 ) -> Plan:
     """Plan all groups and volumes of a host.
 
     devices: wanted device -> kernel device, None while it does not exist (its array is made in the same run);
     disks: kernel device -> what was found there, for devices that are in no volume group yet; stripes: kernel device -> bytes of a
-    full stripe, 0 where there is none.
+    full stripe, 0 where there is none; grow: names of arrays whose growth may be used.
     """
     result = Plan()
     for real in sorted({real for real in devices.values() if real}):
@@ -82,8 +88,14 @@ def plan(
             error = _device_error(device, devices.get(device), present, disks)
             if error:
                 result.errors.append(f"volume group '{name}': {error}")
+        _use_growth(group, present, devices, grow, free, result)
         if not new:
             continue
+        strange = sorted(real for real, owner in present.owners.items() if owner == name and real not in devices.values())
+        if strange:
+            # Another group of this name, or one that somebody extended: a device more would tie both together.
+            result.errors.append(f"volume group '{name}': it lies on {', '.join(strange)}, which its devices do not name, and is not"
+                                 " extended. Name all of them, or give this group another name")
         start = _alignment([(stripes or {}).get(devices.get(device) or "", 0) for device in new])
         sizes = [_room(disks.get(devices.get(device) or ""), present.groups.get(name, (0, _EXTENT_BYTES))[1], start) for device in new]
         aligned = [] if start == _START_BYTES else ["--dataalignment", f"{start // 1024}k"]
@@ -101,6 +113,28 @@ def plan(
         if left is not None and left < 0:
             result.errors.append(f"volume group '{name}': the volumes need {-left / 2**30:.2f} GiB more than is free")
     return result
+
+
+def _use_growth(
+    group: Mapping[str, Any], present: Present, devices: Mapping[str, str | None], grow: frozenset[str], free: dict[str, int | None],
+    result: Plan,
+) -> None:
+    """Make the physical volumes as large as the arrays below, which have grown."""
+    name = group["name"]
+    for device in group["devices"]:
+        real, array = devices.get(device) or "", device.removeprefix(MD_FOLDER)
+        unit = present.groups.get(name, (0, _EXTENT_BYTES))[1]
+        unused = present.unused.get(real, 0) // unit * unit
+        # A second copy of LVM's metadata, at the end, takes less than an extent.
+        if present.owners.get(real) != name or unused < 2 * unit or not device.startswith(MD_FOLDER):
+            continue
+        told = f"{unused / 2**30:.2f} GiB of {device}"
+        if array not in grow:
+            result.notes.append(f"volume group '{name}': {told} are unused, as the array has grown. The group gets them by consent:"
+                                f" {grow_words(array)}")
+            continue
+        result.add(Action("grow", f"volume group {name}", f"by {told}, which has grown"), ["pvresize", device])
+        _take(free, name, -unused)
 
 
 def _device_error(device: str, real: str | None, present: Present, disks: Mapping[str, Disk]) -> str | None:

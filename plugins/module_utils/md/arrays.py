@@ -6,100 +6,45 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import find_block, with_block
-from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, policy_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import grow as growing
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.members import (
+    SPACE,
+    devices_of,
+    kind_error,
+    never_started,
+    too_small,
+)
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import (
+    TAKES,
+    Live,
+    Plan,
+    Running,
+    Step,
+    may_be_written,
+    why_frozen,
+)
+from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, grow_words, policy_of
 
 CONFIGURATION = "/etc/mdadm/mdadm.conf"
 # After 63-md-raid-arrays.rules, which asks mdadm for the UUID. mdadm.conf's own SYSFS lines would be fewer files, but mdadm compares
 # their uuid in the wrong byte order up to 4.5, and applies them in --assemble only, while at boot udev puts arrays together.
 RULES = "/etc/udev/rules.d/65-xenfold-md.rules"
 OWNER = "arrays of xenfold.consolidation, role storage"
-_SPACE = uuid.UUID("b3a1a7a2-6f0e-5c57-9d6f-2c9a4c1f7d55")
 # In our block of mdadm.conf, before a line that stood elsewhere while it did not name whom to tell.
 _BEFORE = "# before: "
-# States of `array_state` in which an array takes a disk; `read-auto` after a boot, until the first write.
-_TAKES = ("clean", "active", "active-idle", "write-pending", "read-auto")
 # A disk sold as 2 TB has 1863 GiB; less than this share of what the inventory says is another disk.
 _SIZE_SHARE = 0.93
 
 
 def array_uuid(host: str, name: str) -> str:
     """The UUID of an array of that host, in mdadm's form: known before the array is made, so no run can take another for it."""
-    digits = uuid.uuid5(_SPACE, f"{host}/{name}").hex
+    digits = uuid.uuid5(SPACE, f"{host}/{name}").hex
     return ":".join(digits[start:start + 8] for start in range(0, 32, 8))
-
-
-@dataclass(frozen=True)
-class Running:
-    """An array that the kernel knows. device: as mdadm names it; active: False when it waits for disks."""
-
-    device: str
-    active: bool
-
-
-@dataclass(frozen=True)
-class Member:
-    """A disk that the kernel counts to an array. path: as it was named when it joined; slot: its place, None for a spare;
-    states: the kernel's words (`in_sync`, `faulty`, `spare`, `want_replacement`, `replacement`); attached: whether the disk is there."""
-
-    path: str
-    slot: int | None
-    states: frozenset[str]
-    attached: bool = True
-
-
-@dataclass(frozen=True)
-class Live:
-    """An array as the kernel runs it (sysfs, Documentation/admin-guide/md.rst). missing: members that it lacks; policy: its
-    `consistency_policy`, empty when the kernel does not tell; speeds: `sync_speed_min` and `sync_speed_max` as they read;
-    sync: what sync_of() says; least_bytes: what a disk must have at least to become a member, 0 when the kernel does not tell."""
-
-    kernel: str
-    level: str = ""
-    state: str = ""
-    missing: int = 0
-    policy: str = ""
-    speeds: Mapping[str, str] = field(default_factory=dict)
-    sync: Mapping[str, Any] | None = None
-    least_bytes: int = 0
-    members: tuple[Member, ...] = ()
-
-    def there(self) -> list[str]:
-        """Kernel devices of the disks that are there, in the order of their slots, spares last."""
-        ranked = sorted(self.members, key=lambda member: (member.slot is None, member.slot or 0, member.path))
-        return [member.path for member in ranked if member.attached]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One array's change: the action that a person is shown, the disks to wipe first (by consent, or empty and about to hold a new
-    array, in which nothing of before may show), and the commands.
-
-    attributes: (file, text) to write below the array's `md` folder in sysfs, after the commands.
-    """
-
-    action: Action
-    device: str
-    commands: tuple[tuple[str, ...], ...]
-    wipe: tuple[Disk, ...] = ()
-    attributes: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass
-class Plan:
-    """errors: why nothing may be done at all; steps: in order; uuids: of every wanted array; lacking: name -> what a person should
-    know of an array that runs without some of its members, and is left alone; notes: what waits or was not done, for people."""
-
-    errors: list[str] = field(default_factory=list)
-    lacking: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    uuids: dict[str, str] = field(default_factory=dict)
 
 
 def known_arrays(scan: str) -> dict[str, Running]:
@@ -115,12 +60,14 @@ def known_arrays(scan: str) -> dict[str, Running]:
 def plan(
     host: str, homehost: str, arrays: Sequence[Mapping[str, Any]], disks: Mapping[str, Disk | None],
     known: Mapping[str, Running], consents: frozenset[str], live: Mapping[str, Live] | None = None,
+    grow: frozenset[str] = frozenset(), carriers: Mapping[str, Sequence[str]] | None = None,
 ) -> Plan:
     """Plan all arrays of a host before the first change.
 
     host: name in the inventory; homehost: name that the machine has itself; disks: member id -> what was found there
     (None: no such disk); known: UUID -> array of the kernel; consents: serials of disks whose data may be lost;
-    live: UUID -> what the kernel tells of an array that runs.
+    live: UUID -> what the kernel tells of an array that runs; grow: names of arrays that may be grown; carriers: UUID -> devices of the
+    host that carry its superblock, named by the inventory or not.
     """
     result = Plan()
     for array in arrays:
@@ -128,35 +75,81 @@ def plan(
         result.uuids[array["name"]] = wanted
         running = known.get(wanted)
         now = (live or {}).get(wanted) if running and running.active else None
-        gone = _gone(array, wanted, disks, now) if running and running.active else []
-        errors, members = _members({**array, "members": [member for member in array["members"] if member not in gone]}, disks)
-        if gone and not members and not errors:
-            errors = [f"it runs as {known[wanted].device} on other disks than the inventory names"]
-        returned = _returned(gone, disks, now)
-        if gone and not errors:
-            # Nothing is made or assembled of an array that works, so what it lacks is told and keeps nobody from the rest.
-            result.lacking[array["name"]] = _lacks(host, array, disks, gone, returned)
-        if now:
-            _note_failed_spares(array, disks, now, result.notes)
-        spares: list[Disk] = []
-        if not gone:
-            wrong, spares = _spares(array, wanted, disks, running, result.notes)
-            errors += wrong
-        if not errors:
-            outcome = _decide(array, wanted, members, spares, known, consents, homehost)
-            if isinstance(outcome, Step):
-                result.steps.append(outcome)
-            else:
-                errors = list(outcome)
-        if not errors and not any(step.action.verb == "create" and step.device == f"/dev/md/{array['name']}" for step in result.steps):
-            _add_returned(array, returned, now, result)
-            errors += _add_spares(array, wanted, spares, now, consents, result)
-            if now and not gone and not now.missing:
-                _set_options(array, now, result)
+        found = devices_of(array, wanted, disks, now)
+        errors = _told(array, wanted, found, now, result)
+        if errors or (now and now.reshaping):
+            pass
+        elif now and growing.wants_members(array, now):
+            errors, members = _members(array, found)
+            result.steps += [] if errors else _name(array, known[wanted])
+            errors = errors or growing.plan_members(array, now, members, consents, array["name"] in grow, result)
+        else:
+            errors = _plan_array(host, homehost, array, wanted, found, known, now, consents, array["name"] in grow,
+                                 (carriers or {}).get(wanted, ()), result)
         result.errors += [f"array '{array['name']}': {error}" for error in errors]
     if len(set(result.uuids.values())) < len(result.uuids):
         result.errors.append("arrays: uuid: two arrays have the same; allowed is one of its own for each, or none to derive it")
     return result
+
+
+def _told(array: Mapping[str, Any], wanted: str, found: Mapping[str, Disk | None], now: Live | None, result: Plan) -> list[str]:
+    """What is said of an array whatever is done to it; returns errors."""
+    owned = [disk for disk in found.values() if disk and disk.md.get("MD_UUID") == wanted]
+    wrong, every = kind_error(array, [bool(disk.on) for disk in owned])
+    if wrong and not every:
+        result.notes.append(f"array '{array['name']}': {wrong}; so are only some of its disks, and it stays as it is")
+    frozen = why_frozen(now) if now else ""
+    if frozen:
+        result.notes.append(f"array '{array['name']}': no synchronisation begins. {frozen}")
+    if now and now.reshaping:
+        result.notes.append(growing.note_reshape(array, now))
+    return [wrong] if every else []
+
+
+def _plan_array(
+    host: str, homehost: str, array: Mapping[str, Any], wanted: str, found: Mapping[str, Disk | None], known: Mapping[str, Running],
+    now: Live | None, consents: frozenset[str], may_grow: bool, carriers: Sequence[str], result: Plan,
+) -> list[str]:
+    """Plan one array whose number of members stays as it is; returns errors. found: id -> device."""
+    running = known.get(wanted)
+    gone = _gone(array, wanted, found, now) if running and running.active else []
+    errors, members = _members({**array, "members": [member for member in array["members"] if member not in gone]}, found)
+    if gone and not members and not errors:
+        errors = [f"it runs as {known[wanted].device} on other disks than the inventory names"]
+    returned = _returned(array, gone, found, now)
+    if gone and not errors:
+        # Nothing is made or assembled of an array that works, so what it lacks is told and keeps nobody from the rest.
+        result.lacking[array["name"]] = _lacks(host, array, found, gone, returned)
+    if now:
+        _note_failed_spares(array, found, now, result.notes)
+    spares: list[Disk] = []
+    if not gone:
+        wrong, spares = _spares(array, wanted, found, running, result.notes)
+        errors += wrong
+    made = False
+    if not errors:
+        outcome = _decide(array, wanted, members, spares, known, consents, homehost, carriers)
+        if isinstance(outcome, Step):
+            result.steps.append(outcome)
+            made = outcome.action.verb == "create"
+            _note_carriers(array, outcome, members, spares, result.notes)
+        else:
+            errors = list(outcome)
+    if not errors and not made:
+        _add_returned(array, returned, now, result)
+        errors += _add_spares(array, wanted, spares, now, consents, result)
+        if now and not gone and not now.missing and not growing.plan_size(array, now, may_grow, result):
+            _set_options(array, now, result)
+    return errors
+
+
+def _note_carriers(array: Mapping[str, Any], step: Step, members: Sequence[Disk], spares: Sequence[Disk], notes: list[str]) -> None:
+    """Tell of devices that are assembled with the others although the inventory does not name them."""
+    named = {disk.path for disk in [*members, *spares]}
+    others = [word for word in step.commands[-1] if word.startswith("/dev/") and word not in {*named, step.device}]
+    if step.action.verb == "assemble" and others:
+        notes.append(f"array '{array['name']}': {', '.join(others)} carries its superblock, and the inventory does not name it; mdadm takes"
+                     " it if it is up to date")
 
 
 def _gone(
@@ -170,15 +163,17 @@ def _gone(
             if (disk := found[member["id"]]) is None or disk.md.get("MD_UUID") != wanted or (there and disk.path not in there)]
 
 
-def _returned(gone: Sequence[Mapping[str, Any]], disks: Mapping[str, Disk | None], now: Live | None) -> list[Disk]:
+def _returned(
+    array: Mapping[str, Any], gone: Sequence[Mapping[str, Any]], disks: Mapping[str, Disk | None], now: Live | None,
+) -> list[Disk]:
     """Empty disks of gone members, of the inventory's serial and size: adding them only adds redundancy. A consent counts for nothing
     here. No more than the places that no disk fills yet, so none ends as a spare that nobody asked for."""
-    if not now or now.state not in _TAKES:
+    if not now or now.state not in TAKES:
         return []
     filling = [member for member in now.members if member.attached and not member.states & {"in_sync", "faulty", "replacement"}]
     found = []
     for member in gone:
-        wrong, there = _members({"members": [member]}, disks)
+        wrong, there = _members({**array, "members": [member]}, disks)
         found += [disk for disk in there if not wrong and not disk.uses and disk.size_bytes >= now.least_bytes]
     return found[:max(0, now.missing - len(filling))]
 
@@ -190,7 +185,7 @@ def _add_returned(array: Mapping[str, Any], returned: Sequence[Disk], now: Live 
         first = (("mdadm", "--readwrite", device),) if now and now.state == "read-auto" and disk is returned[0] else ()
         command = ("mdadm", "--manage", device, "--add", disk.path)
         action = Action("add", f"disk {disk.serial} to array {device}", f"as {disk.path}, which is empty")
-        result.steps.append(Step(action, device, (*first, command)))
+        result.steps.append(Step(action, device, (*first, command), (disk,) if disk.first_written() else ()))
 
 
 def _lacks(
@@ -202,7 +197,7 @@ def _lacks(
         disk = disks.get(member["id"])
         state = f"/dev/disk/by-id/{member['id']} does not exist"
         if disk:
-            state = f"{disk.path}, with the serial {disk.serial or 'none'}, is there and holds {'; '.join(disk.uses) or 'nothing'}"
+            state = f"{disk.whole()}, with the serial {disk.serial or 'none'}, is there and holds {'; '.join(disk.uses) or 'nothing'}"
             state += "; it is added, and the kernel fills it" if disk in returned else ""
         lines.append(f"disk {member['id']} (serial {member['serial']}): {state}")
     told = (f"array '{array['name']}': {device} runs without {len(gone)} of the {len(array['members'])} disks that the inventory names."
@@ -240,7 +235,7 @@ def _spares(
                 notes.append(f"array '{array['name']}': spare {item['id']} (serial {item['serial']}) is not there:"
                              f" /dev/disk/by-id/{item['id']} does not exist. The array works without it")
         listed = [item for item in listed if disks.get(item["id"]) is not None]
-    return _members({"members": listed}, disks)
+    return _members({**array, "members": listed}, disks)
 
 
 def _add_spares(
@@ -262,7 +257,8 @@ def _add_spares(
             continue
         detail = f"serial {disk.serial}" + (", wiped by consent" if disk.uses else "")
         command = ("mdadm", "--manage", device, "--add", disk.path)
-        result.steps.append(Step(Action("add", f"spare of array {device}", detail), device, (command,), (disk,) if disk.uses else ()))
+        wipe = (disk,) if disk.first_written() else ()
+        result.steps.append(Step(Action("add", f"spare of array {device}", detail), device, (command,), wipe))
     return errors
 
 
@@ -273,18 +269,6 @@ def _note_failed_spares(array: Mapping[str, Any], disks: Mapping[str, Disk | Non
         if disk and disk.path in failed:
             notes.append(f"array '{array['name']}': spare {item['id']} (serial {disk.serial}) has failed: the array counts {disk.path} as"
                          " faulty, and it stands in for no member. Replace it: playbooks/replace_disk.yml (docs/hosts.md)")
-
-
-def may_be_written(disk: Disk, consents: frozenset[str]) -> str | None:
-    """Why a disk may not be taken into an array; None when it is provably empty or has its own consent and no use."""
-    if not disk.uses:
-        return None
-    if disk.work:
-        return f"{disk.path} (serial {disk.serial}) is in use and is never wiped: {'; '.join(disk.uses)}"
-    if disk.serial not in consents:
-        return (f"{disk.path} (serial {disk.serial}) is not empty: {'; '.join(disk.uses)}. It is not touched. If its data may be"
-                f" lost, say so: storage_wipe: [{{serial: {disk.serial}, confirm: {disk.serial}}}]")
-    return None
 
 
 def speeds_of(array: Mapping[str, Any]) -> dict[str, str]:
@@ -345,29 +329,37 @@ def _members(array: Mapping[str, Any], disks: Mapping[str, Disk | None]) -> tupl
             continue
         if disk.serial != member["serial"]:
             errors.append(f"disk {member['id']} has the serial {disk.serial or 'none'}; the inventory says {member['serial']}")
-        size = member.get("size_gib")
-        if size and disk.size_bytes < size * 2**30 * _SIZE_SHARE:
-            has = f"{disk.size_bytes / 2**30:.2f} GiB"
+        size, has_bytes = member.get("size_gib"), disk.on_bytes or disk.size_bytes
+        if size and has_bytes < size * 2**30 * _SIZE_SHARE:
+            has = f"{has_bytes / 2**30:.2f} GiB"
             errors.append(f"disk {member['id']} (serial {member['serial']}) has {has}; the inventory says {size:g}")
+        small = too_small(array, disk)
+        errors += [small] if small else []
         found.append(disk)
     return errors, found
 
 
 def _decide(
     array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], spares: Sequence[Disk], known: Mapping[str, Running],
-    consents: frozenset[str], homehost: str,
+    consents: frozenset[str], homehost: str, carriers: Sequence[str],
 ) -> list[str] | Step:
     """The one step that the array needs, or errors; an empty list when nothing is to do."""
     device = f"/dev/md/{array['name']}"
     others = [value for value, running in known.items() if running.device == device and value != wanted]
     if others:
         return [f"{device} is another array, with the UUID {others[0]}; stop that one, or give this one another name"]
+    cut_off = never_started(array, wanted, [*disks, *spares], known.get(wanted), carriers)
+    if cut_off:
+        # An array that waits holds its disks.
+        first = (("mdadm", "--stop", known[wanted].device),) if wanted in known else ()
+        return _new(array, wanted, [cut_off.get(disk.path, disk) for disk in disks], [cut_off.get(disk.path, disk) for disk in spares],
+                    consents, homehost, first)
     owned = [disk for disk in disks if disk.md.get("MD_UUID") == wanted]
     if len(owned) == len(disks):
         own = [disk for disk in spares if disk.md.get("MD_UUID") == wanted]
-        return _existing(array, wanted, disks, own, known.get(wanted))
+        return _existing(array, wanted, disks, own, known.get(wanted), carriers)
     if owned:
-        strange = [f"{disk.path} (serial {disk.serial}) holds {'; '.join(disk.uses) or 'nothing'}"
+        strange = [f"{disk.whole()} (serial {disk.serial}) holds {'; '.join(disk.uses) or 'nothing'}"
                    for disk in disks if disk not in owned]
         part = f"{len(owned)} of its {len(disks)} disks belong to it, but {', '.join(strange)}"
         by = "playbooks/replace_disk.yml (docs/hosts.md)"
@@ -379,29 +371,67 @@ def _decide(
 
 def _existing(
     array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], spares: Sequence[Disk], running: Running | None,
+    carriers: Sequence[str],
 ) -> list[str] | Step:
     device = f"/dev/md/{array['name']}"
     # Read by blkid, on a host without mdadm, a superblock shows neither; mdadm is asked again once it is installed.
     level, count = (disks[0].md.get(key) for key in ("MD_LEVEL", "MD_DEVICES"))
     if level and level.removeprefix("raid") != str(array["level"]):
-        return [f"it exists with level {level.removeprefix('raid')}; the inventory says {array['level']}, and a level is not changed"]
-    if count and int(count) != len(array["members"]):
-        return [f"it exists with {count} members; the inventory says {len(array['members'])}, and their number is not changed"]
+        return [wrong_level(level.removeprefix("raid"), array["level"])]
+    if count and int(count) > len(array["members"]):
+        return [f"it exists with {count} members; the inventory says {len(array['members'])}, and an array is never shrunk"]
+    if count and int(count) < len(array["members"]):
+        told = f"it exists with {count} members; the inventory says {len(array['members'])}"
+        return [f"{told}. It is grown by consent, while it runs: {grow_words(array['name'])}"]
+    if (not running or not running.active) and (stale := _stale(disks)):
+        return [f"it does not run, and {stale}"]
     if not running or not running.active:
         why = "the kernel waits for disks that are there" if running else "it exists on its disks but does not run"
-        command = ("mdadm", "--assemble", device, f"--uuid={wanted}", *(disk.path for disk in [*disks, *spares]))
+        # A disk that the inventory does not name may be the one that took the place of another.
+        paths = dict.fromkeys([*(disk.path for disk in [*disks, *spares]), *carriers])
+        command = ("mdadm", "--assemble", device, f"--uuid={wanted}", *paths)
         # An array that waits holds its disks; mdadm would skip them as busy.
         first = (("mdadm", "--stop", running.device),) if running else ()
         return Step(Action("assemble", f"array {device}", why), device, (*first, command))
-    if running.device != device:
-        # Makes mdadm read its names from mdadm.conf again; udev then sets the link, also while the array is in use.
-        command = ("mdadm", "--incremental", "--rebuild-map")
-        return Step(Action("name", f"array {device}", f"it runs as {running.device}"), device, (command,))
-    return []
+    named = _name(array, running)
+    return named[0] if named else []
+
+
+def _name(array: Mapping[str, Any], running: Running) -> list[Step]:
+    """What gives a running array its name, when it has another one."""
+    device = f"/dev/md/{array['name']}"
+    # Makes mdadm read its names from mdadm.conf again; udev then sets the link, also while the array is in use.
+    command = ("mdadm", "--incremental", "--rebuild-map")
+    return [] if running.device == device else [Step(Action("name", f"array {device}", f"it runs as {running.device}"), device, (command,))]
+
+
+def wrong_level(has: str, wanted: int) -> str:
+    """Why an array does not get another level."""
+    told = f"it exists with level {has}; the inventory says {wanted}, and a level is not changed"
+    if (has, wanted) == ("5", 6):
+        # Grow.c, analyse_change and reshape_array: as many data disks after it as before, so each stripe is written over itself.
+        told += (": mdadm would write every stripe over itself, and unless all disks have room to move their data, that hangs on a backup"
+                 " file outside of the array")
+    return told
+
+
+def _stale(disks: Sequence[Disk]) -> str:
+    """Which disks fell behind the others, as one that left the array does; empty when there is none.
+
+    mdadm --assemble leaves out what is more than one event behind (Assemble.c), and starts the array without it.
+    """
+    events = [(disk, int(count)) for disk in disks if (count := disk.md.get("MD_EVENTS", "")).isdigit()]
+    newest = max((count for _disk, count in events), default=0)
+    behind = [f"{disk.path} (serial {disk.serial}) counts {count} events, others {newest}" for disk, count in events if count + 1 < newest]
+    if not behind:
+        return ""
+    return (f"{'; '.join(behind)}: it left the array, which went on without it. Nothing is assembled. Start the array by hand without that"
+            " disk (mdadm --assemble --run, with the others), and replace it: playbooks/replace_disk.yml (docs/hosts.md)")
 
 
 def _new(
     array: Mapping[str, Any], wanted: str, disks: Sequence[Disk], spares: Sequence[Disk], consents: frozenset[str], homehost: str,
+    first: tuple[tuple[str, ...], ...] = (),
 ) -> list[str] | Step:
     device = f"/dev/md/{array['name']}"
     full = [disk for disk in [*disks, *spares] if disk.uses]
@@ -425,7 +455,11 @@ def _new(
     detail = f"level {level} on " + ", ".join(disk.serial for disk in disks)
     detail += ", spare " + ", ".join(disk.serial for disk in spares) if spares else ""
     detail += ", wiping " + ", ".join(disk.serial for disk in full) + " by consent" if full else ""
-    return Step(Action("create", f"array {device}", detail), device, (tuple(create),), (*disks, *spares), tuple(speeds_of(array).items()))
+    again = [disk.serial for disk in [*disks, *spares] if disk.clear]
+    detail += ", begun again after a run that was cut off: " + ", ".join(again) if again else ""
+    detail += f", on partitions with a margin of {array['margin_mib']} MiB" if array.get("margin_mib") else ""
+    return Step(Action("create", f"array {device}", detail), device, (tuple(create),), (*disks, *spares), tuple(speeds_of(array).items()),
+                first)
 
 
 def configuration(

@@ -8,17 +8,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look
-from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import Live, Member, Running, Step
+from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, parse, partition
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import Live, Member, Running, Step
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import disks_of
 
 
-def find_disks(runner: Runner, arrays: Iterable[Mapping[str, Any]]) -> dict[str, look.Disk | None]:
-    """Id -> its disk, of all members and spares; None where there is no such disk."""
+def find_disks(
+    runner: Runner, arrays: Iterable[Mapping[str, Any]],
+) -> tuple[dict[str, look.Disk | None], dict[str, list[str]]]:
+    """Id -> its disk, of all members and spares, None where there is no such disk; and UUID -> devices of the host with the superblock of
+    that array."""
     paths = {member["id"]: look.resolve(f"{look.BY_ID}/{member['id']}") for array in arrays for member in disks_of(array)}
-    disks = look.look(runner, (path for path in paths.values() if path))
-    return {name: disks[path] if path else None for name, path in paths.items()}
+    if not any(paths.values()):
+        return dict.fromkeys(paths), {}
+    listed = look.listing(runner)
+    disks = look.look(runner, (path for path in paths.values() if path), listed)
+    return {name: disks[path] if path else None for name, path in paths.items()}, parse.carriers(listed)
 
 
 def old_images(boot: Path, written: Path) -> list[str]:
@@ -58,20 +64,28 @@ def read_live(device: str) -> Live | None:
         except OSError:
             return ""
 
+    def number(text: str) -> int:
+        first = text.partition(" ")[0]
+        return int(first) if first.isdigit() else 0
+
     members, offsets = [], [0]
     for entry in sorted(folder.glob("dev-*")):
         disk, slot = entry.name.removeprefix("dev-"), value("slot", entry)
         # A new disk may get the name of one that was pulled; md holds the old one only.
         holds = (Path("/sys/class/block") / disk / "holders" / name).exists()
         states = frozenset(value("state", entry).split(",")) - {""}
-        members.append(Member(f"/dev/{disk.replace('!', '/')}", int(slot) if slot.isdigit() else None, states, holds))
-        offsets += [int(value("offset", entry))] if value("offset", entry).isdigit() else []
-    size = value("component_size")
+        offsets.append(number(value("offset", entry)))
+        room = 512 * (number(value("size", Path("/sys/class/block") / disk)) - offsets[-1])
+        members.append(Member(f"/dev/{disk.replace('!', '/')}", int(slot) if slot.isdigit() else None, states, holds, max(0, room)))
+    size, action = value("component_size"), value("sync_action")
     return Live(
         kernel, value("level"), value("array_state"), int(value("degraded") or 0), value("consistency_policy"),
         {file: text for file in ("sync_speed_min", "sync_speed_max") if (text := value(file))},
-        sync_of(value("sync_action"), value("sync_completed")),
+        sync_of(action, value("sync_completed")),
         int(size) * 1024 + max(offsets) * 512 if size.isdigit() else 0, tuple(members),
+        # While it is reshaped: the new number, then the old one in brackets.
+        number(value("raid_disks")), number(size) * 1024, action == "reshape" or value("reshape_position") not in ("", "none"),
+        action == "frozen",
     )
 
 
@@ -108,9 +122,9 @@ def describe(arrays: Iterable[Mapping[str, Any]], uuids: Mapping[str, str]) -> l
     return found
 
 
-def _clear(runner: Runner, path: str, front: int) -> None:
+def _clear(runner: Runner, path: str, front: int, ends: Iterable[int] = ()) -> None:
     # Opens the device exclusively, as wipefs does, so a device that came into use since it was looked at ends the run here.
-    look.zero_edges(path, front)
+    look.zero_edges(path, front, ends)
     runner.change(["wipefs", "--all", path])
     runner.change(["udevadm", "settle"])
     # The table is zeroed but the kernel may still show its partitions. A device that can have none refuses this.
@@ -118,11 +132,25 @@ def _clear(runner: Runner, path: str, front: int) -> None:
     runner.change(["udevadm", "settle"])
 
 
+def _cut(runner: Runner, cut: partition.Cut) -> None:
+    # Both edges of the partition are zeroed before it is there: a run that is cut off after sfdisk leaves one that is provably empty.
+    _clear(runner, cut.disk, look.ARRAY_FRONT, [cut.start_bytes + cut.size_bytes])
+    runner.change(partition.command(cut), data=partition.script(cut))
+    runner.change(["udevadm", "settle"])
+
+
 def carry_out(runner: Runner, steps: Sequence[Step]) -> None:
     """Carry out the steps of a plan without errors."""
     for step in steps:
+        for command in step.first:
+            runner.change(command)
+        if step.first:
+            runner.change(["udevadm", "settle"])
         for disk in step.wipe:
-            _clear(runner, disk.path, look.ARRAY_FRONT)
+            if disk.cut:
+                _cut(runner, disk.cut)
+            else:
+                _clear(runner, disk.path, look.ARRAY_FRONT)
         for command in step.commands:
             runner.change(command)
         runner.change(["udevadm", "settle"])

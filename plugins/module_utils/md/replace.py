@@ -11,7 +11,8 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
-from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import Live, Member, Step, may_be_written
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import wrong_level
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import Live, Member, Step, kernel_name, may_be_written
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, disks_of
 
 Array = Mapping[str, Any]
@@ -118,7 +119,7 @@ def _unknown(
     wrong = []
     for member in now.members:
         if not member.attached:
-            wrong.append(f"{_kernel_name(member.path)} is gone from the host")
+            wrong.append(f"{kernel_name(member.path)} is gone from the host")
         elif "faulty" in member.states:
             wrong.append(f"{member.path} (serial {serials.get(member.path) or 'none'}) has failed")
     filling = fresh is not None and "in_sync" not in fresh.states
@@ -136,11 +137,6 @@ def _unknown(
             "To replace a disk that is gone or has failed, let storage_arrays name it, and not yet the one that comes"]
 
 
-def _kernel_name(path: str) -> str:
-    """A device's name in sysfs, by which mdadm takes a member whose device is no more."""
-    return path.removeprefix("/dev/").replace("/", "!")
-
-
 def _remove_gone(device: str, gone: Sequence[Member], serial: str) -> list[Step]:
     """Each by its own name: mdadm's word `detached` means all, and none when a new disk took the number of one.
 
@@ -148,7 +144,7 @@ def _remove_gone(device: str, gone: Sequence[Member], serial: str) -> list[Step]
     """
     steps = []
     for member in gone:
-        name = _kernel_name(member.path)
+        name = kernel_name(member.path)
         command = ("mdadm", "--manage", device, "--fail", name, "--remove", name)
         target = f"disk {serial if len(gone) == 1 else name} of array {device}"
         steps.append(Step(Action("remove", target, f"it was {name} and is gone from the host"), device, (command,)))
@@ -165,12 +161,15 @@ def _unfit(array: Array, now: Live, serials: Mapping[str, str], new: Disk | None
     if not LEVELS[level][1]:
         return [f"level {level} has no redundancy: without one of its disks its data is lost, and no disk of it can be replaced"]
     if now.level and now.level.removeprefix("raid") != str(level):
-        return [f"it exists with level {now.level.removeprefix('raid')}; the inventory says {level}, and a level is not changed"]
+        return [wrong_level(now.level.removeprefix("raid"), level)]
     if not now.members or now.state in ("", "clear", "inactive", "broken", "readonly"):
         return [f"{device} is {now.state or 'not there'}, and a disk is replaced in an array that runs: {_named(now, serials)}"]
+    if now.reshaping:
+        return [f"{device} is being reshaped, and no disk is replaced until that is over"]
     if new and now.least_bytes and new.size_bytes < now.least_bytes:
         least = f"{now.least_bytes / 2**30:.2f} GiB"
-        return [f"the new disk {new.path} (serial {new.serial}) has {new.size_bytes / 2**30:.2f} GiB; {device} needs {least} or more"]
+        has = f"{'room for ' if new.on else ''}{new.size_bytes / 2**30:.2f} GiB"
+        return [f"the new disk {new.whole()} (serial {new.serial}) has {has}; {device} needs {least} or more"]
     return []
 
 
@@ -186,7 +185,8 @@ def _add(device: str, now: Live, new: Disk | None, consents: frozenset[str], err
     commands: list[tuple[str, ...]] = [("mdadm", "--readwrite", device)] if now.state == "read-auto" else []
     commands.append(("mdadm", "--manage", device, "--add", new.path))
     detail = f"as {new.path}" + (", wiped by consent" if new.uses else "")
-    return Step(Action("add", f"disk {new.serial} to array {device}", detail), device, tuple(commands), (new,) if new.uses else ())
+    wipe = (new,) if new.first_written() else ()
+    return Step(Action("add", f"disk {new.serial} to array {device}", detail), device, tuple(commands), wipe)
 
 
 def _remove(device: str, path: str, serial: str, why: str) -> Step:
@@ -237,14 +237,6 @@ def percent_of(now: Live, done: bool) -> float:
     if done:
         return 100.0
     return float(now.sync["percent"]) if now.sync and now.sync["action"] in FILLING else 0.0
-
-
-def why_frozen(kernel: str, action: str) -> str:
-    """What to say, beside the rest, of an array where nothing begins; empty when it is not frozen. action: its `sync_action`."""
-    if action != "frozen":
-        return ""
-    file = f"/sys/block/{_kernel_name(kernel)}/md/sync_action"
-    return f"{file}: value 'frozen', as an mdadm that was killed leaves it, allowed idle. On the host: echo idle > {file}"
 
 
 def _flow(value: Any) -> str:

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, read_texts, write_atomically
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network import announce, guard, live, plan, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network import announce, guard, live, mtu, plan, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network.state import (
+    NETWORK_MANAGER,
+    NETWORKD,
+    NETWORKING,
+    RESOLVED,
+    State,
+)
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import gateways_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 _PATTERNS = (
@@ -23,7 +31,7 @@ _PATTERNS = (
     "usr/lib/systemd/network/*.network", "etc/network/interfaces", "etc/network/interfaces.d/*",
     render.SYSCTL.lstrip("/"), render.UDEV.lstrip("/"),
 )
-_UNITS = (plan.NETWORKD, "NetworkManager.service", plan.RESOLVED)
+_UNITS = (NETWORKD, NETWORK_MANAGER, RESOLVED, NETWORKING)
 
 
 class Host:
@@ -37,14 +45,14 @@ class Host:
     def _at(self, path: str) -> str:
         return os.path.join(self._root, path.lstrip("/"))
 
-    def read(self, network: render.Network, ask_gateways: bool = False) -> plan.State:
+    def read(self, network: render.Network, ask_gateways: bool = False) -> State:
         """The state of the network. ask_gateways: make the kernel look for them, as far as they are not known."""
         units = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in self._runner.read(
             ["systemctl", "show", "--property=ActiveState,UnitFileState", *_UNITS]).out.split("\n\n")]
         paths = any("path" in member and member["path"] for bond in network.bonds for member in bond["members"])
         text = self._runner.read(["ip", "-j", "-d", "addr", "show"]).out
         links = live.parse_links(text, self._id_paths(live.parse_links(text)) if paths else {})
-        return plan.State(
+        return State(
             links=links,
             bonds={name: live.parse_bond(self._text(f"/proc/net/bonding/{name}")) for name, link in links.items()
                    if link.kind == "bond" and os.path.exists(self._at(f"/proc/net/bonding/{name}"))},
@@ -57,6 +65,8 @@ class Host:
             enabled=units[0].get("UnitFileState") == "enabled",
             network_manager=len(units) > 1 and units[1].get("ActiveState") == "active",
             resolved=len(units) > 2 and units[2].get("ActiveState") == "active",
+            networking=len(units) > 3 and units[3].get("UnitFileState") == "enabled",
+            missing=self._missing(),
         )
 
     def _text(self, path: str) -> str:
@@ -66,6 +76,13 @@ class Host:
         found = sorted(path for pattern in _PATTERNS for path in glob.glob(os.path.join(self._root, pattern)))
         texts = read_texts(path for path in found if os.path.isfile(path))
         return {"/" + os.path.relpath(path, self._root): text for path, text in texts.items() if text is not None}
+
+    def _missing(self) -> frozenset[str]:
+        there = {"ifupdown": ("usr/sbin/ifup", "sbin/ifup"), "ifenslave": ("etc/network/if-pre-up.d/ifenslave",),
+                 "bridge-utils": ("etc/network/if-pre-up.d/bridge",), "iputils-ping": ("usr/bin/ping", "bin/ping")}
+        missing = {name for name, paths in there.items() if not any(os.path.exists(self._at(path)) for path in paths)}
+        # ifupdown2 has an ifup, too, that reads other options.
+        return frozenset(missing | ({"ifupdown"} if os.path.exists(self._at("usr/share/ifupdown2")) else set()))
 
     def _id_paths(self, links: Mapping[str, live.Link]) -> dict[str, str]:
         return {name: self._runner.read(["udevadm", "info", "--query=property", "--property=ID_PATH", "--value",
@@ -81,20 +98,42 @@ class Host:
     def _neighbours(self, network: render.Network) -> dict[str, str]:
         states: dict[str, str] = {}
         for _kind, item in network.devices():
-            if not item["gateway"]:
+            asked = [gateway for gateway in gateways_of(item) if self._probed(gateway, item["name"])]
+            if not asked:
                 continue
-            # Any datagram makes the kernel ask for the gateway's hardware address; this one goes to the discard port.
-            family = socket.AF_INET6 if ":" in item["gateway"] else socket.AF_INET
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                try:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, item["name"].encode())
-                    probe.sendto(b"", (item["gateway"], 9))
-                except OSError:
-                    continue
             time.sleep(0.5)
             states |= live.parse_neighbours(
                 self._runner.read(["ip", "-j", "neigh", "show", "dev", item["name"]], ok=()).out)
         return states
+
+    @staticmethod
+    def _probed(gateway: str, device: str) -> bool:
+        """Any datagram makes the kernel ask for the gateway's hardware address; this one goes to the discard port."""
+        with socket.socket(socket.AF_INET6 if ":" in gateway else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+                probe.sendto(b"", (gateway, 9))
+            except OSError:
+                return False
+        return True
+
+    def unmet(self, network: render.Network, asserts: Sequence[str], mtu_peers: Sequence[str]) -> list[str]:
+        """What of the network does not hold. Peers are asked, which takes seconds where they are silent, when all else holds."""
+        state = self.read(network, ask_gateways="gateway" in asserts)
+        lines = plan.unmet(network, state, asserts)
+        if lines or "mtu" not in asserts:
+            return lines
+        return [line for peer in mtu_peers if (line := self._peer_unmet(peer, state.links))]
+
+    def _peer_unmet(self, peer: str, links: Mapping[str, live.Link]) -> str:
+        route = mtu.parse_route(self._runner.read(["ip", "-j", "route", "get", peer], ok=()).out)
+        if route is None or route.device not in links:
+            return mtu.unreachable(peer)
+        if route.local:
+            return ""
+        size = links[route.device].mtu
+        answered = self._runner.read(mtu.question(peer, size), ok=()).rc == 0
+        return "" if answered else mtu.silent(peer, size, route.device)
 
     def networkd_says(self, names: Sequence[str]) -> list[str]:
         """What networkd thinks of those of its devices that it has not configured."""
@@ -109,18 +148,18 @@ class Host:
         """What was recorded when the guard was armed."""
         return dict(json.loads(Path(self.directory, "change.json").read_text(encoding="utf-8")))
 
-    def overlay(self, state: plan.State) -> plan.State:
+    def overlay(self, state: State) -> State:
         """`state` with the files that the guard would put back: what a preview must start from."""
         record = self.recorded()
         files = {path: text for path, text in state.files.items() if path not in record["touched"]}
         saved = read_texts(self._saved(path) for path in record["touched"])
         files |= {path: text for path in record["touched"] if (text := saved[self._saved(path)]) is not None}
-        return plan.State(**{**vars(state), "files": files})
+        return State(**{**vars(state), "files": files})
 
     def _saved(self, path: str) -> str:
         return os.path.join(self.directory, "saved", path.lstrip("/"))
 
-    def arm(self, change: plan.Change, before: plan.State, record: Mapping[str, Any], confirm_seconds: int) -> None:
+    def arm(self, change: plan.Change, before: State, record: Mapping[str, Any], confirm_seconds: int) -> None:
         """Save the old network, start the guard's timer, write the new files and start the change in a moment.
 
         From here on the host comes back to the old network by itself, unless the new one is confirmed.
@@ -133,27 +172,30 @@ class Host:
             os.makedirs(os.path.dirname(self._saved(path)), exist_ok=True)
             shutil.copy2(self._at(path), self._saved(path))
         root = self._root.rstrip("/")
-        bridges = [item["name"] for item in record["network"]["bridges"]]
+        network = render.Network.of(**record["network"])
         entries = {
             "before.json": self._runner.read(["ip", "-j", "-d", "addr", "show"]).out,
             "before-routes.json": self._runner.read(["ip", "-j", "route", "show"]).out,
-            "interfaces": plan.NO_STANZAS,
-            "restore": guard.restore_script(change, before, saved, self.directory, root),
+            "before-routes6.json": self._runner.read(["ip", "-j", "-6", "route", "show"]).out,
+            "restore": guard.restore_script(change, network, before, saved, self.directory, root),
             "announce": inspect.getsource(announce),
-            "apply": guard.apply_script(change, bridges, self.directory, root),
-            "change.json": json.dumps({**record, "touched": touched, "armed_at": time.monotonic(),
+            "apply": guard.apply_script(change, network, self.directory, root),
+            "change.json": json.dumps({**record, "idle": change.idle, "touched": touched, "armed_at": time.monotonic(),
                                        "confirm_seconds": confirm_seconds}),
         }
+        entries |= {f"{guard.STAGED.lstrip('/')}{file.path}": file.content for file in change.write if guard.staged(file.path)}
         for name, text in entries.items():
             write_atomically(WantedFile(os.path.join(self.directory, name), text, 0o600))
         write_atomically(WantedFile(self._at(guard.BOOT_UNIT), guard.boot_unit(self.directory)))
         os.makedirs(os.path.dirname(self._at(guard.BOOT_LINK)), exist_ok=True)
         if not os.path.lexists(self._at(guard.BOOT_LINK)):
             os.symlink(guard.BOOT_UNIT, self._at(guard.BOOT_LINK))
+        # A power cut must not leave saved files empty that the guard would put back.
+        self._runner.change(["sync", "-f", self.directory, self._at("/etc")])
         write_atomically(WantedFile(os.path.join(self.directory, "armed"), "", 0o600))
         self._later(guard.UNIT, confirm_seconds, "restore")
         for file in change.write:
-            if file.path != plan.INTERFACES:
+            if not guard.staged(file.path):
                 write_atomically(WantedFile(self._at(file.path), file.content, file.mode))
         self._later(guard.APPLY_UNIT, guard.APPLY_AFTER_SECONDS, "apply")
 
@@ -173,7 +215,11 @@ class Host:
             os.rename(os.path.join(self.directory, "armed"), os.path.join(self.directory, "confirmed"))
         except FileNotFoundError:
             return False
+        self._runner.change(["sync", "-f", self.directory])
         self._runner.change(["systemctl", "stop", f"{guard.UNIT}.timer"], ok=())
+        if self.recorded().get("idle"):
+            # Not before: had the host restarted, its old network would have needed the service.
+            self._runner.change(["systemctl", "disable", NETWORKD], ok=())
         for path in (guard.BOOT_LINK, guard.BOOT_UNIT):
             if os.path.lexists(self._at(path)):
                 os.unlink(self._at(path))

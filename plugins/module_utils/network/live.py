@@ -135,12 +135,6 @@ def netdev_name(text: str) -> str | None:
     return next((value for section, key, value in parse_unit(text) if (section, key) == ("NetDev", "Name")), None)
 
 
-def ifupdown_interfaces(text: str) -> set[str]:
-    """The interfaces that an ifupdown file configures, the loopback left out (interfaces(5))."""
-    return {words[1] for words in map(str.split, text.splitlines())
-            if len(words) >= 2 and words[0] == "iface" and words[1] != "lo"}
-
-
 def first_match(files: Mapping[str, str], link: Link) -> str | None:
     """The .network file that networkd would take for `link`: the first by file name whose [Match] holds.
 

@@ -7,13 +7,16 @@ Sources: systemd.netdev(5), systemd.network(5), sysctl.d(5) of systemd 252; the 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import (
+    GATEWAYS,
     carried_mtu,
+    gateways_of,
     member_identity,
     with_defaults,
 )
@@ -30,22 +33,31 @@ Sections = Sequence[tuple[str, Sequence[tuple[str, Any]]]]
 
 @dataclass(frozen=True)
 class Network:
-    """The network of one host; the items have all keys of their spec. host: its name in the inventory."""
+    """The network of one host; the items have all keys of their spec, and addresses in the form in which the kernel writes them.
+
+    host: its name in the inventory; backend: who configures it, networkd or ifupdown.
+    """
 
     host: str
     bonds: tuple[Item, ...]
     vlans: tuple[Item, ...]
     bridges: tuple[Item, ...]
+    backend: str = "networkd"
 
     @classmethod
-    def of(cls, host: str, bonds: Sequence[Item], vlans: Sequence[Item], bridges: Sequence[Item]) -> Network:
-        """The network of checked items (`check_network` found nothing), with defaults and hardware addresses filled in."""
+    def of(
+        cls, host: str, bonds: Sequence[Item], vlans: Sequence[Item], bridges: Sequence[Item], backend: str = "networkd"
+    ) -> Network:
+        """The network of checked items (`check_description` found nothing), with defaults and hardware addresses filled in."""
         network = [with_defaults(kind, items) for kind, items in (("bond", bonds), ("vlan", vlans), ("bridge", bridges))]
         for item in network[1] + network[2]:
             item["mtu"] = item["mtu"] or carried_mtu(item.get("link") or item.get("port"), network[0], network[1])
         for item in network[0] + network[2]:
             item["mac"] = item["mac"] or derived_mac(host, item["name"])
-        return cls(host, *(tuple(items) for items in network))
+        for item in (item for items in network for item in items):
+            item["addresses"] = [str(ipaddress.ip_interface(address)) for address in item["addresses"]]
+            item |= {key: str(ipaddress.ip_address(item[key])) for key in GATEWAYS if item[key]}
+        return cls(host, tuple(network[0]), tuple(network[1]), tuple(network[2]), backend)
 
     def devices(self) -> list[tuple[str, Item]]:
         """Every device with its kind, what carries before what is carried."""
@@ -91,18 +103,18 @@ def networkd_files(network: Network) -> list[WantedFile]:
         ))
     for kind, item in network.devices():
         add(f"{kind}-{item['name']}.network", _device(network, item))
-    if network.bridges:
-        files += _bridge_filter_files(network.host)
+    files += bridge_filter_files(network)
     return sorted(files, key=lambda file: file.path)
 
 
-def _header(host: str) -> str:
+def header(host: str) -> str:
+    """The first line of every file."""
     return f"# Managed by xenfold.consolidation (role network) for {host}: changes made here are overwritten.\n"
 
 
 def _unit(host: str, sections: Sections) -> str:
     blocks = ["".join([f"[{title}]\n", *(f"{key}={value}\n" for key, value in lines)]) for title, lines in sections]
-    return _header(host) + "\n".join(blocks)
+    return header(host) + "\n".join(blocks)
 
 
 def _bond(bond: Item) -> Sections:
@@ -144,19 +156,20 @@ def _device(network: Network, item: Item) -> Sections:
         lines.append(("Bridge", bridge))
     lines += [("VLAN", vlan["name"]) for vlan in network.vlans if vlan["link"] == item["name"]]
     lines += [("Address", address) for address in addresses]
-    if item["gateway"]:
-        lines.append(("Gateway", item["gateway"]))
+    lines += [("Gateway", gateway) for gateway in gateways_of(item)]
     lines += [("DNS", nameserver) for nameserver in item["nameservers"]]
     return (("Match", (("Name", item["name"]),)), ("Link", link), ("Network", lines))
 
 
-def _bridge_filter_files(host: str) -> Iterable[WantedFile]:
-    """Bridged frames of guests do not pass dom0's packet filter.
+def bridge_filter_files(network: Network) -> Iterable[WantedFile]:
+    """With bridges: bridged frames of guests do not pass dom0's packet filter.
 
     The settings exist only while br_netfilter is loaded, and it may be loaded at any time (Xen's vif scripts do it by
     xt_physdev): the udev rule applies them at that moment.
     """
+    if not network.bridges:
+        return
     lines = [f"net.bridge.bridge-nf-call-{name} = 0\n" for name in BRIDGE_FILTERS]
-    yield WantedFile(SYSCTL, _header(host) + "".join(f"-{line}" for line in lines))
-    yield WantedFile(UDEV, _header(host) + 'ACTION=="add", SUBSYSTEM=="module", KERNEL=="br_netfilter", '
+    yield WantedFile(SYSCTL, header(network.host) + "".join(f"-{line}" for line in lines))
+    yield WantedFile(UDEV, header(network.host) + 'ACTION=="add", SUBSYSTEM=="module", KERNEL=="br_netfilter", '
                      'RUN+="/usr/lib/systemd/systemd-sysctl --prefix=/net/bridge"\n')

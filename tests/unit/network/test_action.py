@@ -68,6 +68,20 @@ def test_an_answer_of_the_guard_that_fails_is_read_by_its_step(monkeypatch, answ
     assert result.get("failed", False) is (back is not None)
 
 
+@pytest.mark.parametrize(("arguments", "says"), [
+    ({"backend": "netplan"}, "network_backend: value 'netplan', allowed networkd, ifupdown"),
+    ({"mtu_peers": ["xen02"]}, "network_mtu_peers[0]: value 'xen02', allowed the IP address of another machine"),
+    ({"backend": "ifupdown", "bridges": [{"name": "br.0"}]}, "bridge 'br.0': name: value 'br.0', allowed a name without a dot"),
+])
+def test_what_is_wrong_is_said_before_the_host_is_asked(arguments, says):
+    action = object.__new__(network.ActionModule)
+    action._task = SimpleNamespace(args={"host": "net1", **arguments}, check_mode=False, async_val=0)
+    action._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere"))
+    with pytest.raises(AnsibleActionFail) as caught:
+        action.run(None, {})
+    assert f"Network of net1: {says}" in str(caught.value)
+
+
 @pytest.mark.parametrize(("restored", "says"), [
     ([SLOW, BACK], ""),
     ([{**SLOW, "step": "armed"}, BACK], ""),

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The guard's scripts, run for real in a folder that stands for the host.
 
-Declared fake: `ip`, `systemctl`, `networkctl`, `udevadm`, `ifdown`, `sleep`. They only write down how they were called; what
-the scripts do with files is real.
+Declared fake: `ip`, `systemctl`, `systemd-run`, `networkctl`, `resolvectl`, `udevadm`, `ifup`, `ifdown`, `sysctl`, `sleep`. They
+only write down how they were called; what the scripts do with files is real.
 """
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network import announce, guard, plan, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network import announce, guard, ifupdown, plan, render
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network.host import Host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network.state import State
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 from tests.unit.network import hosts
+from tests.unit.network.hosts import with_link
 
-FAKES = ("ip", "systemctl", "networkctl", "udevadm", "ifdown", "sleep")
+FAKES = ("ip", "systemctl", "systemd-run", "networkctl", "resolvectl", "udevadm", "ifup", "ifdown", "sysctl", "sleep")
 
 
 class Box:
@@ -76,11 +78,12 @@ def box(tmp_path: Path) -> Box:
     return Box(tmp_path)
 
 
-def arm(box: Box, wanted: render.Network, before: plan.State, consent: tuple[str, ...] = ()) -> plan.Change:
+def arm(box: Box, wanted: render.Network, before: State, consent: tuple[str, ...] = ()) -> plan.Change:
     for path, text in before.files.items():
         box.put(path, text)
     change = plan.plan(wanted, before, consent)
-    box.host.arm(change, before, {"network": {"bridges": wanted.bridges}, "asserts": []}, 90)
+    described = {key: getattr(wanted, key) for key in ("host", "backend", "bonds", "vlans", "bridges")}
+    box.host.arm(change, before, {"network": described, "asserts": []}, 90)
     return change
 
 
@@ -109,6 +112,23 @@ def test_an_announcement_is_a_request_for_the_own_address() -> None:
     frame = announce.announcement("52:54:00:aa:00:02", "192.0.2.10")
     ethernet, arp = "ffffffffffff525400aa00020806", "0001080006040001"
     assert frame.hex() == ethernet + arp + "525400aa0002" + "c000020a" + "000000000000" + "c000020a"
+
+
+def test_an_ipv6_address_is_advertised_to_all_nodes() -> None:
+    frame = announce.announcement("52:54:00:aa:00:02", "2001:db8::10")
+    address, nodes = "20010db8000000000000000000000010", "ff020000000000000000000000000001"
+    message = "8800" + frame.hex()[112:116] + "20000000" + address + "0201" + "525400aa0002"
+    assert frame.hex() == ("333300000001" + "525400aa0002" + "86dd") + ("60000000" + "0020" + "3aff" + address + nodes) + message
+    # Summed up with its checksum, a message with its pseudo-header comes to nothing.
+    assert announce.checksum(bytes.fromhex(address + nodes + "00000020" + "0000003a" + message)) == 0
+
+
+def test_an_ipv6_address_that_is_still_looked_for_is_not_announced() -> None:
+    addresses = [{"family": "inet6", "local": "fd00:9::1", "scope": "global"},
+                 {"family": "inet6", "local": "fd00:9::2", "scope": "global", "tentative": True},
+                 {"family": "inet6", "local": "fd00:9::3", "scope": "global", "dadfailed": True}]
+    link = {"ifname": "xenbr0", "link_type": "ether", "address": "52:54:00:aa:00:02", "flags": ["UP"], "addr_info": addresses}
+    assert announce.announced(json.dumps([link])) == [("xenbr0", "52:54:00:aa:00:02", "fd00:9::1")]
 
 
 def test_announced_are_addresses_of_cards_bonds_and_bridges_that_are_up() -> None:
@@ -184,6 +204,19 @@ def test_addresses_and_routes_that_do_not_come_back_are_set_by_hand(box: Box) ->
     assert not [call for call in calls if " add " in call]
 
 
+def test_ipv6_addresses_and_routes_come_back_too(box: Box) -> None:
+    before = with_link(hosts.bare(), "eth0", addresses=("10.0.2.15/24", "fd00:2::15/64"))
+    before = replace(before, gateways=frozenset({("10.0.2.2", "eth0"), ("fd00:2::2", "eth0")}))
+    arm(box, OVER_MANAGEMENT, before, (hosts.MANAGEMENT,))
+    calls = box.script("restore")
+    add = calls.index("ip addr add fd00:2::15/64 dev eth0 nodad")
+    assert calls[add - 1] == "sysctl -q -e -w net/ipv6/conf/eth0/disable_ipv6=0"
+    assert calls.index("ip -6 route add default via fd00:2::2 dev eth0") > add
+    assert "ip -4 route add default via 10.0.2.2 dev eth0" in calls
+    assert ["ip", "-j", "-6", "route", "show"] in box.commands
+    assert (box.root / "var/lib/xenfold/network/before-routes6.json").exists()
+
+
 def test_networkd_that_did_not_run_before_is_stopped_again(box: Box) -> None:
     arm(box, hosts.network(), replace(hosts.bare(), active=False, enabled=False))
     applied = box.script("apply")
@@ -196,14 +229,15 @@ def test_networkd_that_did_not_run_before_is_stopped_again(box: Box) -> None:
 
 def test_ifupdown_goes_down_by_its_old_file_and_comes_back(box: Box) -> None:
     text = "iface eth1 inet dhcp\n"
-    arm(box, hosts.network(), replace(hosts.bare(), files={plan.INTERFACES: text}), (plan.INTERFACES,))
-    assert box.files()[plan.INTERFACES] == text
-    box.fake("ifdown", f"grep -q dhcp {box.root}{plan.INTERFACES} && echo with the old file >> {box.log}")
+    before = with_link(replace(hosts.bare(), files={ifupdown.INTERFACES: text}), "eth1", up=True)
+    arm(box, hosts.network(), before, (ifupdown.INTERFACES,))
+    assert box.files()[ifupdown.INTERFACES] == text
+    box.fake("ifdown", f"grep -q dhcp {box.root}{ifupdown.INTERFACES} && echo with the old file >> {box.log}")
     calls = box.script("apply")
-    assert calls[:2] == ["ifdown --all --force --exclude=lo", "with the old file"]
-    assert box.files()[plan.INTERFACES] == plan.NO_STANZAS
-    assert "systemctl restart networking.service" in box.script("restore")
-    assert box.files()[plan.INTERFACES] == text
+    assert calls[:2] == ["ifdown --force eth1", "with the old file"]
+    assert box.files()[ifupdown.INTERFACES] == ifupdown.NO_STANZAS
+    assert "systemd-run --quiet --collect --wait --property=KillMode=process ifup --force eth1" in box.script("restore")
+    assert box.files()[ifupdown.INTERFACES] == text
 
 
 def test_restored_twice_is_restored_once(box: Box) -> None:
@@ -286,7 +320,8 @@ def test_the_record_says_what_was_asked(box: Box) -> None:
 
 
 @pytest.mark.parametrize("name", ["apply", "restore"])
-def test_the_scripts_are_valid_shell(box: Box, name: str) -> None:
-    arm(box, hosts.network(), hosts.bare())
+@pytest.mark.parametrize("backend", ["networkd", "ifupdown"])
+def test_the_scripts_are_valid_shell(box: Box, name: str, backend: str) -> None:
+    arm(box, hosts.network(backend=backend), hosts.bare())
     done = subprocess.run(["/bin/sh", "-n", f"{box.host.directory}/{name}"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

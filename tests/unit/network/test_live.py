@@ -96,12 +96,6 @@ def test_units_with_comments_and_continued_lines() -> None:
     assert live.parse_unit(text) == [("Match", "Name", "eth0   eth1"), ("Network", "Address", "10.0.0.1/24")]
 
 
-def test_ifupdown() -> None:
-    text = "auto lo eth0\niface lo inet loopback\n# iface eth9 inet dhcp\niface eth0 inet dhcp\n"
-    text += " iface br0 inet static\n  bridge_ports eth1\n"
-    assert live.ifupdown_interfaces(text) == {"eth0", "br0"}
-
-
 @pytest.mark.parametrize(("match", "holds"), [
     ("Name=eth0", True), ("Name=eth*", True), ("Name=eth1 eth0", True), ("Name=!eth0", False), ("Name=!eth1 eth2", True),
     ("Name=enp0s2", True), ("MACAddress=52-54-00-00-01-00", True), ("PermanentMACAddress=52:54:00:00:01:00", True),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network import host as host_module
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network import plan, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network import refusals, render
 from ansible_collections.xenfold.consolidation.plugins.modules import network as network_module
 from ansible_collections.xenfold.consolidation.plugins.modules import network_guard
 
@@ -18,7 +18,7 @@ from tests.unit import command_cases
 from tests.unit.network import hosts
 
 HERE = Path(__file__).parent
-ARMED = {"network": {"host": "net1", "bonds": [hosts.BOND], "vlans": [], "bridges": [hosts.BRIDGE]},
+ARMED: dict[str, Any] = {"network": {"host": "net1", "bonds": [hosts.BOND], "vlans": [], "bridges": [hosts.BRIDGE]},
          "asserts": ["members", "partner"], "touched": [], "armed_at": 1e12, "confirm_seconds": 90}
 
 
@@ -31,14 +31,16 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def prepare(root: Path, given: dict[str, Any]) -> None:
-    """Files of a case: `host` (bare, converged), `files`, `bonding` (as in /proc), `step` of the guard, `applied`."""
+    """Files of a case: `host` (bare, converged), `files`, `bonding` (as in /proc), `step` of the guard with `record`, `applied`."""
     state = {"bare": hosts.bare, "converged": hosts.converged}[given.get("host", "bare")]()
     texts = dict(state.files) | given.get("files", {})
     if given.get("bonding"):
         texts["/proc/net/bonding/bond0"] = (hosts.SEEN / "bond0.txt").read_text()
     if given.get("step"):
         texts[f"/var/lib/xenfold/network/{given['step']}"] = ""
-        texts["/var/lib/xenfold/network/change.json"] = json.dumps(ARMED)
+        record = given.get("record", {})
+        described = ARMED["network"] | record.get("network", {})
+        texts["/var/lib/xenfold/network/change.json"] = json.dumps(ARMED | record | {"network": described})
     if given.get("applied"):
         texts["/var/lib/xenfold/network/applied"] = ""
     for path, text in texts.items():
@@ -104,5 +106,5 @@ def test_the_role_documents_every_key_of_an_item() -> None:
 
 
 def test_refused_changes_leave_no_guard(root: Path) -> None:
-    assert plan.refusals(hosts.network(bridges=[{"name": "eth3"}]), hosts.bare(), [])
+    assert refusals.refusals(hosts.network(bridges=[{"name": "eth3"}]), hosts.bare(), [])
     assert not (root / "var").exists()

@@ -7,34 +7,36 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.xenfold.consolidation.plugins.module_utils.network import live, plan, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network import ifupdown, live, plan, render
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network.refusals import refusals
+from ansible_collections.xenfold.consolidation.plugins.module_utils.network.state import State
 
 from tests.unit.network import hosts
 from tests.unit.network.hosts import BOND, BRIDGE, MANAGEMENT, network, with_link
 
 
-def lines(wanted: render.Network, state: plan.State, consent: tuple[str, ...] = ()) -> list[str]:
+def lines(wanted: render.Network, state: State, consent: tuple[str, ...] = ()) -> list[str]:
     return [action.line() for action in plan.plan(wanted, state, consent).actions]
 
 
 def test_a_converged_host_needs_nothing() -> None:
     assert lines(network(), hosts.converged()) == []
-    assert plan.refusals(network(), hosts.converged(), []) == []
+    assert refusals(network(), hosts.converged(), []) == []
     assert plan.unmet(network(), hosts.converged(), ["members", "partner", "gateway"]) == []
 
 
 def test_nothing_described_on_a_host_without_our_files_is_nothing_to_do() -> None:
     bare = replace(hosts.bare(), active=False, enabled=False)
     assert lines(network((), (), ()), bare) == []
-    assert plan.refusals(network((), (), ()), bare, []) == []
+    assert refusals(network((), (), ()), bare, []) == []
 
 
 def test_nothing_described_never_takes_a_network_down_without_consent() -> None:
     files = [path for path in hosts.converged().files if path != MANAGEMENT]
-    refused = plan.refusals(network((), (), ()), hosts.converged(), [])
+    refused = refusals(network((), (), ()), hosts.converged(), [])
     assert len(refused) == 1
     assert refused[0].startswith("nothing is described, but this host has a network of this role")
-    assert plan.refusals(network((), (), ()), hosts.converged(), files) == []
+    assert refusals(network((), (), ()), hosts.converged(), files) == []
     change = plan.plan(network((), (), ()), hosts.converged(), files)
     assert change.delete == ("xenbr0", "bond0")
     assert set(change.remove) == set(files)
@@ -113,6 +115,25 @@ def test_what_is_described_no_more_goes_and_top_goes_first() -> None:
     assert MANAGEMENT not in change.remove
 
 
+def test_a_vlan_goes_with_the_bond_below_it() -> None:
+    wanted = network(bonds=[BOND | {"mode": "active-backup"}], vlans=[{"name": "bond0.20", "link": "bond0", "id": 20}])
+    state = with_link(hosts.converged(wanted), "bond0.20", like="bond0", kind="vlan", below="bond0", master=None, data={"id": 20},
+                      mac="d6:65:57:ed:e1:f3")
+    change = plan.plan(wanted, state, [])
+    assert change.rebuild == ("bond0.20", "bond0")
+    assert "rebuild vlan bond0.20: goes with bond0" in [action.line() for action in change.actions]
+
+
+def test_jumbo_frames_are_compared_on_every_layer() -> None:
+    vlan = {"name": "bond0.20", "link": "bond0", "id": 20}
+    wanted = network(bonds=[BOND | {"mtu": 9000}], vlans=[vlan], bridges=[BRIDGE, {"name": "xenbr20", "port": "bond0.20"}])
+    state = with_link(hosts.converged(wanted), "bond0.20", like="bond0", kind="vlan", below="bond0", master="xenbr20", data={"id": 20})
+    state = with_link(state, "xenbr20", like="xenbr0", mac=wanted.bridges[1]["mac"], addresses=())
+    small = {name: ["mtu is 1500 instead of 9000"] for name in ("bond0", "bond0.20", "xenbr0", "xenbr20")}
+    assert plan.drift(wanted, state) == small
+    assert plan.plan(wanted, state, []).reconfigure == ("bond0", "bond0.20", "xenbr0", "xenbr20")
+
+
 def test_filters_that_somebody_switched_on_are_switched_off() -> None:
     state = replace(hosts.converged(), filters={"iptables": "1", "ip6tables": "0", "arptables": "0"})
     assert lines(network(), state) == ["change packet filter of bridged frames: off"]
@@ -126,26 +147,26 @@ def test_filters_that_somebody_switched_on_are_switched_off() -> None:
 ])
 def test_members_that_are_not_there_or_there_twice(member: dict[str, str], message: str) -> None:
     wanted = network(bonds=[BOND | {"members": [{"mac": "52:54:00:00:01:02"}, member]}])
-    assert plan.refusals(wanted, hosts.bare(), []) == [message]
+    assert refusals(wanted, hosts.bare(), []) == [message]
 
 
 def test_a_card_may_be_named_by_its_other_name() -> None:
     wanted = network(bonds=[BOND | {"members": [{"name": "enp0s3"}, {"name": "enp0s4"}]}])
-    assert plan.refusals(wanted, hosts.bare(), []) == []
+    assert refusals(wanted, hosts.bare(), []) == []
     assert plan.drift(wanted, hosts.converged()) == {}
 
 
 def test_a_guests_interface_is_no_card() -> None:
     state = with_link(hosts.bare(), "vif1.0", like="eth1", mac="fe:ff:ff:ff:ff:ff", permanent_mac="fe:ff:ff:ff:ff:ff")
     wanted = network(bonds=[BOND | {"members": [{"name": "vif1.0"}]}])
-    assert "is no card of this host" in plan.refusals(wanted, state, [])[0]
+    assert "is no card of this host" in refusals(wanted, state, [])[0]
 
 
 def test_management_is_taken_over_only_by_consent() -> None:
     wanted = network(bonds=[BOND | {"members": [{"name": "eth0"}, {"name": "eth3"}]}])
-    assert plan.refusals(wanted, hosts.bare(), []) == [
+    assert refusals(wanted, hosts.bare(), []) == [
         f"eth0 is configured by {MANAGEMENT}, which comes before this role's files: list it in network_replace"]
-    assert plan.refusals(wanted, hosts.bare(), [MANAGEMENT]) == []
+    assert refusals(wanted, hosts.bare(), [MANAGEMENT]) == []
     assert plan.plan(wanted, hosts.bare(), [MANAGEMENT]).remove == (MANAGEMENT,)
 
 
@@ -158,40 +179,58 @@ def test_a_replaced_file_that_is_gone_is_nothing_to_do() -> None:
 def test_files_of_generators_are_not_ours_to_remove() -> None:
     path = "/run/systemd/network/10-netplan-eth1.network"
     state = replace(hosts.bare(), files={path: "[Match]\nName=eth1\n"})
-    assert plan.refusals(network(), state, []) == [
+    assert refusals(network(), state, []) == [
         f"eth1 is configured by {path}, which comes before this role's files: remove what writes it (netplan?)"]
-    assert any("network_replace: value" in line for line in plan.refusals(network(), state, [path]))
+    assert any("network_replace: value" in line for line in refusals(network(), state, [path]))
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/etc/systemd/network/../../passwd", "/etc/network"])
 def test_consent_reaches_network_files_only(path: str) -> None:
-    assert plan.refusals(network(), hosts.bare(), [path])[0].startswith(f"network_replace: value {path!r}, allowed ")
+    assert refusals(network(), hosts.bare(), [path])[0].startswith(f"network_replace: value {path!r}, allowed ")
 
 
 def test_ifupdown_gives_up_its_interfaces_by_consent() -> None:
     text = "auto lo\niface lo inet loopback\nauto eth1\niface eth1 inet dhcp\n"
-    state = replace(hosts.bare(), files={plan.INTERFACES: text})
-    assert plan.refusals(network(), state, []) == [
+    state = replace(hosts.bare(), files={ifupdown.INTERFACES: text})
+    assert refusals(network(), state, []) == [
         "eth1 is configured by ifupdown in /etc/network/interfaces: list it in network_replace"]
-    assert plan.refusals(network(), state, [plan.INTERFACES]) == []
-    change = plan.plan(network(), state, [plan.INTERFACES])
-    assert change.ifupdown
-    assert [file.content for file in change.write if file.path == plan.INTERFACES] == [plan.NO_STANZAS]
-    after = replace(state, files={plan.INTERFACES: plan.NO_STANZAS})
-    assert not plan.plan(network(), after, [plan.INTERFACES]).ifupdown
+    assert refusals(network(), state, [ifupdown.INTERFACES]) == []
+    change = plan.plan(network(), state, [ifupdown.INTERFACES])
+    assert change.take_down == ("eth1",)
+    assert [file.content for file in change.write if file.path == ifupdown.INTERFACES] == [ifupdown.NO_STANZAS]
+    after = replace(state, files={ifupdown.INTERFACES: ifupdown.NO_STANZAS})
+    assert plan.plan(network(), after, [ifupdown.INTERFACES]).take_down == ()
 
 
 def test_a_bridge_of_ifupdown_with_guests_on_it_stays() -> None:
     text = "iface xenbr0 inet static\n  bridge_ports eth1\n"
     state = replace(with_link(hosts.converged(), "vif3.0", like="eth3", master="xenbr0"),
-                    files={plan.INTERFACES: text})
-    assert plan.refusals(network(), state, [plan.INTERFACES]) == [
+                    files={ifupdown.INTERFACES: text})
+    assert refusals(network(), state, [ifupdown.INTERFACES]) == []
+    change = plan.plan(network(), state, [ifupdown.INTERFACES])
+    assert (change.take_down, change.forget, change.delete, change.rebuild) == ((), ("xenbr0",), (), ())
+    by_dhcp = replace(state, files={ifupdown.INTERFACES: text.replace("static", "dhcp")})
+    assert refusals(network(), by_dhcp, [ifupdown.INTERFACES]) == [
+        "xenbr0 has its address from DHCP by ifupdown, which cannot let go of it while guests are on it by vif3.0: move or stop them first"]
+
+
+def test_a_bridge_of_ifupdown_without_guests_is_made_anew() -> None:
+    state = replace(hosts.converged(), files={ifupdown.INTERFACES: "iface xenbr0 inet dhcp\n  bridge_ports eth1\n"})
+    change = plan.plan(network(), state, [ifupdown.INTERFACES])
+    assert (change.take_down, change.rebuild) == (("xenbr0",), ("xenbr0",))
+    assert "rebuild bridge xenbr0: ifupdown gives it up" in [action.line() for action in change.actions]
+
+
+def test_guests_keep_a_bridge_of_ifupdown_that_is_not_wanted() -> None:
+    state = replace(with_link(hosts.converged(), "vif3.0", like="eth3", master="xenbr0"),
+                    files={ifupdown.INTERFACES: "iface xenbr0 inet static\n"})
+    assert refusals(network(bridges=()), state, [ifupdown.INTERFACES]) == [
         "xenbr0 would be deleted but guests are on it by vif3.0: move or stop them first"]
 
 
 def test_guests_keep_a_bridge_that_is_described_no_more() -> None:
     state = with_link(hosts.converged(), "web01", like="eth3", master="xenbr0", mac="fe:ff:ff:ff:ff:ff")
-    assert plan.refusals(network(bridges=()), state, []) == [
+    assert refusals(network(bridges=()), state, []) == [
         "xenbr0 would be deleted but guests are on it by web01: move or stop them first"]
 
 
@@ -202,28 +241,28 @@ def test_guests_interfaces_do_not_disturb_a_converged_bridge() -> None:
 
 def test_a_card_in_a_foreign_device_is_refused() -> None:
     state = with_link(hosts.bare(), "eth1", master="br-lan")
-    assert plan.refusals(network(), state, []) == [
+    assert refusals(network(), state, []) == [
         ("bond 'bond0': member eth1 belongs to br-lan, which is not of this description: list the file that makes it in "
         "network_replace, or delete it")]
 
 
 def test_a_name_that_something_else_has_is_refused() -> None:
-    assert plan.refusals(network(bridges=[{"name": "eth3"}]), hosts.bare(), []) == [
+    assert refusals(network(bridges=[{"name": "eth3"}]), hosts.bare(), []) == [
         "bridge 'eth3': name: this host has a network card of that name"]
 
 
 def test_network_manager_is_no_company() -> None:
-    assert "NetworkManager runs on this host" in plan.refusals(network(), replace(hosts.bare(), network_manager=True), [])[0]
+    assert "NetworkManager runs on this host" in refusals(network(), replace(hosts.bare(), network_manager=True), [])[0]
 
 
 def test_name_servers_need_somebody_who_asks_them() -> None:
     wanted = network(bridges=[BRIDGE | {"nameservers": ["10.9.0.53"]}])
     without = replace(hosts.bare(), resolved=False)
-    assert plan.refusals(wanted, without, []) == [
+    assert refusals(wanted, without, []) == [
         ("bridge 'xenbr0': nameservers: value ['10.9.0.53'], allowed nothing while systemd-resolved.service does not run on this host: "
         "install systemd-resolved, or leave nameservers out and keep /etc/resolv.conf")]
-    assert plan.refusals(wanted, hosts.bare(), []) == []
-    assert plan.refusals(network(), without, []) == []
+    assert refusals(wanted, hosts.bare(), []) == []
+    assert refusals(network(), without, []) == []
 
 
 GATEWAY = network(bridges=[BRIDGE | {"gateway": "10.9.0.254"}])
@@ -252,6 +291,19 @@ def test_a_gateway_counts_when_it_has_just_answered(neighbours: dict[str, str], 
     assert plan.unmet(GATEWAY, state, ["gateway"]) == (
         [] if met else ["bridge 'xenbr0': gateway 10.9.0.254 does not answer"])
     assert plan.unmet(GATEWAY, state, ["members"]) == []
+
+
+def test_an_ipv6_gateway_is_asserted_in_any_spelling() -> None:
+    wanted = network(bridges=[BRIDGE | {"addresses": ["10.9.0.1/24", "FD00:9:0::1/64"], "gateway": "10.9.0.254",
+                                        "gateway6": "fd00:9::00fe"}])
+    state = with_link(hosts.converged(wanted), "xenbr0", addresses=("10.9.0.1/24", "fd00:9::1/64"))
+    assert plan.unmet(wanted, state, ["gateway"]) == [
+        "bridge 'xenbr0': has no default route by 10.9.0.254", "bridge 'xenbr0': has no default route by fd00:9::fe",
+        "bridge 'xenbr0': gateway 10.9.0.254 does not answer", "bridge 'xenbr0': gateway fd00:9::fe does not answer"]
+    routed = replace(state, gateways=frozenset({("10.9.0.254", "xenbr0"), ("fd00:9::fe", "xenbr0")}),
+                     neighbours={"10.9.0.254": "REACHABLE", "fd00:9::fe": "FAILED"})
+    assert plan.unmet(wanted, routed, ["gateway"]) == ["bridge 'xenbr0': gateway fd00:9::fe does not answer"]
+    assert plan.unmet(wanted, replace(routed, neighbours={"10.9.0.254": "REACHABLE", "fd00:9::fe": "REACHABLE"}), ["gateway"]) == []
 
 
 def test_configuration_that_did_not_take_is_always_asserted() -> None:

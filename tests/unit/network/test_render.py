@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.xenfold.consolidation.plugins.filter.networkd_files import FilterModule
+from ansible_collections.xenfold.consolidation.plugins.filter.network_files import FilterModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network import render
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network_spec import check_network
 from hypothesis import given
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 HERE = Path(__file__).parent
 CASES = yaml.safe_load((HERE / "render_cases.yml").read_text())
-rendered = FilterModule().filters()["networkd_files"]
+rendered = FilterModule().filters()["network_files"]
 
 
 def snapshot(files: dict[str, str]) -> str:

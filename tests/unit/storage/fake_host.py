@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.runner impor
 from ansible_collections.xenfold.consolidation.plugins.modules import lvm_volumes, md_array, md_replace
 
 MIB = 2**20
-PROVIDES = {"mdadm": ["mdadm"], "lvm2": ["vgs"]}
+PROVIDES = {"mdadm": ["mdadm"], "lvm2": ["vgs"], "fdisk": ["sfdisk"]}
 SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 
 
@@ -132,6 +133,14 @@ class Host:
         for field, value in (shown | self.given.get("sysfs", {})).items():
             self.write(f"/sys/block/{kernel}/md/{field}", f"{value}\n")
 
+    def partition(self, disk: str, script: str) -> None:
+        """A disk gets the one partition of the script of sfdisk; the script is kept, for the case to look at."""
+        found = re.search(r"start=(\d+), size=(\d+), ", script)
+        assert found
+        name = disk.removeprefix("/dev/") + "1"
+        self._add(name, {"size_mib": int(found[2]) * 512 // MIB})
+        self.write(f"/sfdisk/{name}", script)
+
     def _add(self, name: str, disk: dict[str, Any]) -> None:
         path = Path(self.real(f"/dev/{name}"))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,6 +171,8 @@ class Host:
                 self.start(words[2].removeprefix("/dev/md/"))
             elif words == ["mdadm", "--incremental", "--rebuild-map"] and self.given.get("named"):
                 self.start(*self.given["named"])
+            elif words[0] == "sfdisk":
+                self.partition(words[-1], str(data))
             elif words == ["udevadm", "settle"]:
                 self.busy |= set(self.given.get("busy_later", []))
             self.put(self.given.get("then", {}).get(" ".join(words), {}))
@@ -194,6 +205,7 @@ def entry(name: str, disk: dict[str, Any]) -> dict[str, Any]:
     return {
         "kname": name, "name": name, "path": f"/dev/{name}", "type": "disk", "size": disk.get("size_mib", 4) * MIB,
         "serial": disk.get("serial"), "fstype": None, "pttype": None, "mountpoints": [None], "maj:min": "254:16",
+        "uuid": None, "partuuid": None, "log-sec": 512,
     } | disk.get("lsblk", {})
 
 
@@ -207,14 +219,20 @@ def look_commands(shown: dict[str, dict[str, Any]], mdadm: bool, xen: dict[str, 
     if xen is not None:
         commands.append({"command": ["xenstore-ls", "-f", "/local/domain/0/backend"], **xen})
     for name, disk in sorted(shown.items()):
-        path, probe = f"/dev/{name}", disk.get("blkid", {})
-        commands.append({"command": ["blkid", "-p", "-o", "export", path], "rc": disk.get("blkid_rc", 0 if probe else 2),
-                         "out": "".join(f"{key}={value}\n" for key, value in probe.items())})
-        if mdadm:
-            fields = disk.get("md", {})
-            commands.append({"command": ["mdadm", "--examine", "--export", path], "rc": 0 if fields else 1,
-                             "out": "".join(f"{key}={value}\n" for key, value in fields.items())})
-        kinds = disk.get("wipefs", [])
-        found = {"signatures": [{"device": name, "offset": "0x0", "type": kind, "uuid": None, "label": None} for kind in kinds]}
-        commands.append({"command": ["wipefs", "-n", "--json", path], "out": json.dumps(found) if kinds else ""})
+        commands += _look_at(name, disk, mdadm)
     return commands
+
+
+def _look_at(name: str, disk: dict[str, Any], mdadm: bool) -> list[dict[str, Any]]:
+    """The commands for one device, and for the partition that is looked at with it (`part`)."""
+    path, probe, commands = f"/dev/{name}", disk.get("blkid", {}), []
+    commands.append({"command": ["blkid", "-p", "-o", "export", path], "rc": disk.get("blkid_rc", 0 if probe else 2),
+                     "out": "".join(f"{key}={value}\n" for key, value in probe.items())})
+    if mdadm:
+        fields = disk.get("md", {})
+        commands.append({"command": ["mdadm", "--examine", "--export", path], "rc": 0 if fields else 1,
+                         "out": "".join(f"{key}={value}\n" for key, value in fields.items())})
+    kinds = disk.get("wipefs", [])
+    found = {"signatures": [{"device": name, "offset": "0x0", "type": kind, "uuid": None, "label": None} for kind in kinds]}
+    commands.append({"command": ["wipefs", "-n", "--json", path], "out": json.dumps(found) if kinds else ""})
+    return commands + (_look_at(f"{name}1", disk["part"], mdadm) if "part" in disk else [])

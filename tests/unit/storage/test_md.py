@@ -13,21 +13,22 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.block import
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import BrokenBlock, with_block
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import model
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.storage.samples import ARRAY, GIB, WANTED, disk, disks, owned
 
 OTHER = "0:0:0:0"
-RUNS = {WANTED: md.Running("/dev/md/guests", True)}
-WAITS = {WANTED: md.Running("/dev/md/guests", False)}
+RUNS = {WANTED: model.Running("/dev/md/guests", True)}
+WAITS = {WANTED: model.Running("/dev/md/guests", False)}
 MEMBERS = ("/dev/vdb", "/dev/vdc", "/dev/vdd", "/dev/vde")
 ASSEMBLE = ("mdadm", "--assemble", "/dev/md/guests", f"--uuid={WANTED}", *MEMBERS)
 
 
 def plan(
-    found: dict[str, look.Disk | None], known: dict[str, md.Running] | None = None, consents: set[str] | None = None, **changes: Any,
-) -> md.Plan:
+    found: dict[str, look.Disk | None], known: dict[str, model.Running] | None = None, consents: set[str] | None = None, **changes: Any,
+) -> model.Plan:
     return md.plan("xen01", "xen01.example", [{**ARRAY, **changes}], found, known or {}, frozenset(consents or ()))
 
 
@@ -64,17 +65,17 @@ def test_an_array_that_runs_needs_nothing(members):
 
 
 def test_an_array_under_its_own_uuid_needs_nothing():
-    made = plan(disks(**owned("1:2:3:4")), {"1:2:3:4": md.Running("/dev/md/guests", True)}, uuid="1:2:3:4")
+    made = plan(disks(**owned("1:2:3:4")), {"1:2:3:4": model.Running("/dev/md/guests", True)}, uuid="1:2:3:4")
     assert (made.errors, made.steps, made.uuids) == ([], [], {"guests": "1:2:3:4"})
 
 
 @pytest.mark.parametrize(("known", "line", "commands"), [
     ({}, "assemble array /dev/md/guests: it exists on its disks but does not run", (ASSEMBLE,)),
-    ({WANTED: md.Running("/dev/md127", False)}, "assemble array /dev/md/guests: the kernel waits for disks that are there",
+    ({WANTED: model.Running("/dev/md127", False)}, "assemble array /dev/md/guests: the kernel waits for disks that are there",
      (("mdadm", "--stop", "/dev/md127"), ASSEMBLE)),
-    ({WANTED: md.Running("/dev/md127", True)}, "name array /dev/md/guests: it runs as /dev/md127",
+    ({WANTED: model.Running("/dev/md127", True)}, "name array /dev/md/guests: it runs as /dev/md127",
      (("mdadm", "--incremental", "--rebuild-map"),)),
-    ({OTHER: md.Running("/dev/md/other", True)}, "assemble array /dev/md/guests: it exists on its disks but does not run", (ASSEMBLE,)),
+    ({OTHER: model.Running("/dev/md/other", True)}, "assemble array /dev/md/guests: it exists on its disks but does not run", (ASSEMBLE,)),
 ])
 @pytest.mark.parametrize("consents", [set(), {"D1", "D2", "D3", "D4"}])
 def test_an_array_that_exists_is_assembled_or_named_never_created_or_wiped(known, line, commands, consents):
@@ -105,7 +106,7 @@ def test_an_array_that_exists_is_assembled_or_named_never_created_or_wiped(known
     (disks(**{**owned(), "D4": None, "D3": disk(3, uuid=WANTED, serial="X9")}), RUNS, set(), "disk virtio-D3 has the serial X9"),
     (disks(**{**owned(MD_LEVEL="raid1"), "D1": None}), RUNS, set(), "exists with level 1; the inventory says 10"),
     (disks(**{**owned(MD_DEVICES="6"), "D1": None}), RUNS, set(), "exists with 6 members; the inventory says 4"),
-    (disks(**{**owned(), "D1": None}), {**RUNS, WANTED: md.Running("/dev/md127", True), OTHER: md.Running("/dev/md/guests", True)}, set(),
+    (disks(**{**owned(), "D1": None}), {WANTED: model.Running("/dev/md127", True), OTHER: model.Running("/dev/md/guests", True)}, set(),
      "/dev/md/guests is another array"),
     (disks(), WAITS, set(), "it waits as /dev/md/guests for other disks than the inventory names"),
     (disks(**{**owned(), "D4": disk(4)}), {}, {"D4"}, "3 of its 4 disks belong to it"),
@@ -113,10 +114,10 @@ def test_an_array_that_exists_is_assembled_or_named_never_created_or_wiped(known
     (disks(**{**owned(), "D4": disk(4, ("ext4 on vde",))}), {}, {"D4"}, "but /dev/vde (serial D4) holds ext4 on vde"),
     (disks(**owned(OTHER)), {}, set(), "is not empty: member of array"),
     (disks(**owned(MD_LEVEL="raid1")), {}, set(), "exists with level 1; the inventory says 10, and a level is not changed"),
-    (disks(**owned(MD_DEVICES="6")), RUNS, set(), "exists with 6 members; the inventory says 4, and their number is not changed"),
+    (disks(**owned(MD_DEVICES="6")), RUNS, set(), "exists with 6 members; the inventory says 4, and an array is never shrunk"),
     (disks(), RUNS, set(), "it runs as /dev/md/guests on other disks than the inventory names"),
-    (disks(), {OTHER: md.Running("/dev/md/guests", True)}, set(), "/dev/md/guests is another array, with the UUID 0:0:0:0"),
-    (disks(**owned()), {OTHER: md.Running("/dev/md/guests", False)}, set(), "/dev/md/guests is another array"),
+    (disks(), {OTHER: model.Running("/dev/md/guests", True)}, set(), "/dev/md/guests is another array, with the UUID 0:0:0:0"),
+    (disks(**owned()), {OTHER: model.Running("/dev/md/guests", False)}, set(), "/dev/md/guests is another array"),
 ])
 def test_what_could_cost_data_is_refused_and_named(found, known, consents, text):
     made = plan(found, known, consents)
@@ -136,7 +137,7 @@ def test_what_could_cost_data_is_refused_and_named(found, known, consents, text)
 @pytest.mark.parametrize("consents", [set(), {"D1", "D2", "D3", "D4", "X9"}])
 @pytest.mark.parametrize("device", ["/dev/md/guests", "/dev/md127"])
 def test_an_array_that_runs_without_a_disk_is_told_and_left_alone(gone, says, consents, device):
-    made = plan(disks(**{**owned(), **gone}), {WANTED: md.Running(device, True)}, consents)
+    made = plan(disks(**{**owned(), **gone}), {WANTED: model.Running(device, True)}, consents)
     assert made.errors == []
     named = [] if device == "/dev/md/guests" else [(("mdadm", "--incremental", "--rebuild-map"),)]
     assert [step.commands for step in made.steps] == named
@@ -145,12 +146,12 @@ def test_an_array_that_runs_without_a_disk_is_told_and_left_alone(gone, says, co
         assert text in made.lacking["guests"]
 
 
-def lacking(missing: int, state: str = "clean", *filling: md.Member, least: int = GIB) -> md.Live:
-    return md.Live("/dev/md127", "raid10", state, missing, "resync", {}, None, least, filling)
+def lacking(missing: int, state: str = "clean", *filling: model.Member, least: int = GIB) -> model.Live:
+    return model.Live("/dev/md127", "raid10", state, missing, "resync", {}, None, least, filling)
 
 
-FILLING = md.Member("/dev/vdx", 2, frozenset({"spare"}))
-FAILED = md.Member("/dev/vdy", None, frozenset({"faulty"}))
+FILLING = model.Member("/dev/vdx", 2, frozenset({"spare"}))
+FAILED = model.Member("/dev/vdy", None, frozenset({"faulty"}))
 
 
 @pytest.mark.parametrize(("gone", "live", "added"), [
@@ -290,10 +291,10 @@ def test_entries_of_mdadm_conf(text, kept):
 def test_known_arrays():
     uuid = "758596a3:ce955891:9306cea6:a43b1171"
     scan = f"ARRAY /dev/md/guests metadata=1.2 name=xen01:guests UUID={uuid}\nINACTIVE-ARRAY /dev/md1\n"
-    assert md.known_arrays(scan) == {uuid: md.Running("/dev/md/guests", True)}
+    assert md.known_arrays(scan) == {uuid: model.Running("/dev/md/guests", True)}
     waiting = f"INACTIVE-ARRAY /dev/md127 metadata=1.2 name=xen01:guests UUID={uuid}\n"
-    assert md.known_arrays(waiting) == {uuid: md.Running("/dev/md127", False)}
-    assert md.known_arrays(f"ARRAY /dev/md127 metadata=1.2 spares=1 UUID={uuid}\n") == {uuid: md.Running("/dev/md127", True)}
+    assert md.known_arrays(waiting) == {uuid: model.Running("/dev/md127", False)}
+    assert md.known_arrays(f"ARRAY /dev/md127 metadata=1.2 spares=1 UUID={uuid}\n") == {uuid: model.Running("/dev/md127", True)}
     assert md.known_arrays("mdadm: no arrays\n") == {}
 
 

@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import members
 
 from tests.unit import command_cases
 from tests.unit.storage.fake_host import Host, look_commands
 
 UUID = md.array_uuid("xen01", "a")
-WORDS = {"WANTED": UUID, "HYPHENS": str(uuid.UUID(UUID.replace(":", ""))), "NODE": platform.node()}
-_LVM = {"vg": ("vgs", "vg_name,vg_free,vg_extent_size"), "pv": ("pvs", "pv_name,vg_name"), "lv": ("lvs", "vg_name,lv_name,lv_size")}
+WORDS = {"WANTED": UUID, "HYPHENS": str(uuid.UUID(UUID.replace(":", ""))), "NODE": platform.node(),
+         "PARTITION1": members.part_uuid(UUID, "S1"), "PARTITION3": members.part_uuid(UUID, "S3")}
+_LVM = {"vg": ("vgs", "vg_name,vg_free,vg_extent_size"), "pv": ("pvs", "pv_name,vg_name,pv_size,dev_size,pe_start"),
+        "lv": ("lvs", "vg_name,lv_name,lv_size")}
 
 
 def filled(value: Any, words: dict[str, str]) -> Any:
@@ -42,9 +45,12 @@ def expanded(entry: dict[str, Any], mdadm: bool) -> list[dict[str, Any]]:
     if "clear" in entry:
         return [{"command": command} for path in entry["clear"] for command in (
             ["wipefs", "--all", path], ["udevadm", "settle"], ["blockdev", "--rereadpt", path], ["udevadm", "settle"])]
+    if "cut" in entry:
+        path, partition = entry["cut"], {"command": ["sfdisk", "--quiet", "--wipe", "always", "--wipe-partitions", "always", entry["cut"]]}
+        return [*expanded({"clear": [path]}, mdadm), partition, {"command": ["udevadm", "settle"]}]
     if "lvm" in entry:
         return [{"command": [tool, "--reportformat", "json", "--units", "b", "--nosuffix", "-o", columns], "out": json.dumps({"report": [{
-            kind: [dict(zip(columns.split(","), map(str, row), strict=True)) for row in entry["lvm"].get(kind, [])]}]})}
+            kind: [dict(zip(columns.split(","), map(str, [*row, 0, 0, 0]), strict=False)) for row in entry["lvm"].get(kind, [])]}]})}
             for kind, (tool, columns) in _LVM.items()]
     return [entry]
 

@@ -10,12 +10,12 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils import stora
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
-from ansible_collections.xenfold.consolidation.plugins.module_utils.md import watch
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import model, watch
 
 from tests.unit.storage.samples import ARRAY, GIB, WANTED, disk, disks, owned
 
 FIVE = {**ARRAY, "level": 5}
-RUNS = {WANTED: md.Running("/dev/md/guests", True)}
+RUNS = {WANTED: model.Running("/dev/md/guests", True)}
 SPARE = {"id": "virtio-D5", "serial": "D5", "size_gib": 2}
 FRESH = Disk("/dev/vdf", "D5", 2 * GIB, (), (), {})
 
@@ -63,7 +63,7 @@ def test_who_is_told_and_when(scrub, mail, program, errors):
     assert len(storage_spec.check_watch(scrub, mail, program)) == errors
 
 
-def plan(found: dict[str, Any], live: md.Live | None = None, consents: tuple[str, ...] = (), **changes: Any) -> md.Plan:
+def plan(found: dict[str, Any], live: model.Live | None = None, consents: tuple[str, ...] = (), **changes: Any) -> model.Plan:
     known = RUNS if live else {}
     return md.plan("xen01", "xen01", [{**ARRAY, **changes}], found, known, frozenset(consents), {WANTED: live} if live else {})
 
@@ -93,7 +93,7 @@ def test_a_new_array_gets_its_limits_which_mdadm_does_not_set():
     ("ppl", {"level": 5, "consistency_policy": "ppl"}, []),
 ])
 def test_bitmap_and_policy_are_changed_live(policy, changes, commands):
-    made = plan(disks(**owned(MD_LEVEL="")), md.Live("/dev/md127", policy=policy), **changes)
+    made = plan(disks(**owned(MD_LEVEL="")), model.Live("/dev/md127", policy=policy), **changes)
     assert made.errors == []
     assert [command for step in made.steps for command in step.commands] == [
         ("mdadm", "--grow", "/dev/md/guests", command) for command in commands]
@@ -101,20 +101,20 @@ def test_bitmap_and_policy_are_changed_live(policy, changes, commands):
 
 @pytest.mark.parametrize(("found", "missing"), [(owned(), 1), ({**owned(), "D3": None}, 1), ({**owned(), "D3": None}, 0)])
 def test_no_option_of_an_array_that_lacks_a_disk_is_changed(found, missing):
-    live = md.Live("/dev/md127", missing=missing, policy="resync", speeds={"sync_speed_min": "1000 (system)"})
+    live = model.Live("/dev/md127", missing=missing, policy="resync", speeds={"sync_speed_min": "1000 (system)"})
     made = plan(disks(**found), live, resync_min_kibps=5000)
     assert (made.errors, made.steps, made.notes) == ([], [], [])
-    assert len(plan(disks(**owned()), md.Live("/dev/md127", policy="resync", speeds=live.speeds), resync_min_kibps=5000).steps) == 2
+    assert len(plan(disks(**owned()), model.Live("/dev/md127", policy="resync", speeds=live.speeds), resync_min_kibps=5000).steps) == 2
 
 
 OLD_SPARE = disk(4, ("member of array",), WANTED, serial="D5")
 BUSY_SPARE = disk(4, ("member of array",), WANTED, ("vde is held by md5",), serial="D5")
-IN_PLACE = [md.Member(f"/dev/vd{'bcde'[slot]}", slot, frozenset({"in_sync"})) for slot in range(4)]
+IN_PLACE = [model.Member(f"/dev/vd{'bcde'[slot]}", slot, frozenset({"in_sync"})) for slot in range(4)]
 
 
-def spare_of(spare: Disk, *members: md.Member, consents: tuple[str, ...] = (), **others: Any) -> md.Plan:
+def spare_of(spare: Disk, *members: model.Member, consents: tuple[str, ...] = (), **others: Any) -> model.Plan:
     fifth = Disk("/dev/vdf", spare.serial, spare.size_bytes, spare.uses, spare.work, spare.md)
-    return plan(disks(**{**owned(), **others}, D5=fifth), md.Live("/dev/md127", members=(*IN_PLACE, *members)), consents, spares=[SPARE])
+    return plan(disks(**{**owned(), **others}, D5=fifth), model.Live("/dev/md127", members=(*IN_PLACE, *members)), consents, spares=[SPARE])
 
 
 @pytest.mark.parametrize("spare", [OLD_SPARE, BUSY_SPARE])
@@ -140,7 +140,7 @@ def test_a_spare_with_data_of_others_still_stops_the_run():
     ({"spare"}, True, {}, 0), ({"faulty"}, True, {}, 1), ({"faulty"}, True, {"D3": None}, 1),
 ])
 def test_a_spare_that_has_failed_is_told(states, attached, others, notes):
-    made = spare_of(OLD_SPARE, md.Member("/dev/vdf", None, frozenset(states), attached), **others)
+    made = spare_of(OLD_SPARE, model.Member("/dev/vdf", None, frozenset(states), attached), **others)
     assert (made.errors, made.steps) == ([], [])
     assert len(made.notes) == notes
     for note in made.notes:
@@ -155,7 +155,7 @@ def test_a_spare_that_has_failed_is_told(states, attached, others, notes):
     (disk(4, serial="D5", size=GIB), (), False, "has 1.00 GiB; the inventory says 2"),
 ])
 def test_a_spare_passes_the_test_of_a_member(spare, consents, wiped, error):
-    made = plan(disks(**owned(), D5=spare), md.Live("/dev/md127", policy="bitmap"), consents, spares=[SPARE])
+    made = plan(disks(**owned(), D5=spare), model.Live("/dev/md127", policy="bitmap"), consents, spares=[SPARE])
     assert error in " ".join(made.errors)
     assert bool(made.errors) == bool(error)
     assert [(step.commands, bool(step.wipe)) for step in made.steps] == (
