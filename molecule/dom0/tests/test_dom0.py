@@ -66,3 +66,15 @@ def test_packages_of_xen_are_held_and_no_others(host):
     held = host.check_output("apt-mark showhold").split()
     assert any(name.startswith("xen-hypervisor-4") for name in held) and "xen-system-amd64" in held
     assert all(name.startswith(("xen-", "libxen")) for name in held)
+
+
+def test_nothing_of_the_run_that_was_cut_off_is_left_half_done(host):
+    assert host.check_output("dpkg --audit") == ""
+    # Every file is as its package has it, none of them empty. The image leaves documentation out.
+    packages = host.check_output("dpkg-query -W -f '${Package} ${db:Status-Status}\\n'").splitlines()
+    names = [line.split()[0] for line in packages if "xen" in line and line.endswith(" installed")]
+    left_out = tuple(f"/usr/share/{folder}" for folder in ("doc", "info", "locale", "man"))
+    wrong = [line for line in host.run("dpkg --verify " + " ".join(names)).stdout.splitlines()
+             if " c /" not in line and not line.split()[-1].startswith(left_out)]
+    assert wrong == []
+    assert not host.file("/boot/grub/grub.cfg.new").exists

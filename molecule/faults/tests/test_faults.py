@@ -13,7 +13,9 @@ import re
 import time
 
 import pytest
-from scene import HOSTS, Point, Scene, addresses, lab_settings
+from scene import HOSTS, Scene, addresses, lab_settings
+
+from tests.lab.hands import Point
 
 ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 ADDRESSES = addresses()

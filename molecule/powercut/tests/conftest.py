@@ -1,21 +1,34 @@
 # Copyright: (c) 2026, The Xenfold Authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The bare host for each test, and what the console shows of one that fails."""
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cut import Host, bare_host, show_console
+
+from lab.console import tail
+from lab.state import find_lab
+from tests.lab.powercut import HOST, Host
+
+NAME = "powercut"
+# A writer makes each of its blocks durable on this disk.
+WORK = "/dev/disk/by-id/virtio-XF1D5"
 
 
 @pytest.fixture(name="bare")
 def _bare() -> Iterator[Host]:
-    yield from bare_host(Host("powercut", Path(__file__).resolve().parents[1] / "inventory"))
+    host = Host(NAME, Path(__file__).resolve().parents[1] / "inventory", WORK)
+    host.bare()
+    yield host
+    host.drop_connections()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
-    show_console(item, report)
+    lab = find_lab(NAME)
+    if report.failed and lab:
+        report.sections.append((f"console of {HOST}", tail(lab.serial_log(HOST), 30)))
     return report

@@ -7,15 +7,14 @@ import dataclasses
 import os
 import random
 
-import cut
 import pytest
-from cut import HOST, Host
-from scene import Point
+
+from tests.lab.hands import Point
+from tests.lab.powercut import HOST, Host
 
 ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 PROVISION = "playbooks/provision.yml"
-# A writer makes each of its blocks durable on one disk; on the other something is written that nobody makes durable.
-cut.scene.WORK = "/dev/disk/by-id/virtio-XF1D5"
+# On this disk something is written that nobody makes durable.
 LOST = "/dev/disk/by-id/virtio-XF1D6"
 KEPT_FILE = "/root/durable"
 
@@ -61,7 +60,7 @@ def lose_and_finish(host: Host, point: Point, seed: int | None = None, then: tup
     durable = host.written(HOST)
     host.lose_power(point, seed)
 
-    assert host.python(HOST, "writer.py", "check", cut.scene.WORK, str(durable)) == f"ok {durable}"
+    assert host.python(HOST, "writer.py", "check", host.work, str(durable)) == f"ok {durable}"
     assert host.run(HOST, f"cat {KEPT_FILE}") == "kept"
     found = host.run(HOST, f"head -c 4096 {LOST} | tr -s AB")
     assert found == "A" if seed is None else found in ("A", "B")

@@ -1,23 +1,15 @@
 # Copyright: (c) 2026, The Xenfold Authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One bare host whose disks lose what was not flushed when its power is cut, with the hands of the scenario of faults."""
+"""One host whose disks lose what was not flushed when its power is cut."""
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "faults" / "tests"))
-import scene
-from scene import Point, Scene, last
-
 from lab import faults, powercut, snapshots
-from lab.console import tail
-from lab.state import find_lab, locked
+from lab.state import locked
+from tests.lab.hands import Hands, Point, last
 
 HOST = "xen01"
 BARE = "bare"
@@ -26,19 +18,11 @@ LOOKS, PAUSE_SECONDS = 200, 0.05
 MARKER_SECONDS = 900
 
 
-class Host(Scene):
-    """The host of a lab made with --log-writes --snapshot bare. scene.py's names of lab, inventory and folder are this lab's."""
-
-    def __init__(self, name: str, inventory: Path) -> None:
-        scene.NAME, scene.INVENTORY, scene.FOLDER = name, inventory, scene.ROOT / "build" / name
-        super().__init__()
-
-    def _placed(self) -> dict[str, str]:
-        """No guests: nothing is planned here."""
-        return {}
+class Host(Hands):
+    """The host of a lab made with --log-writes."""
 
     def bare(self) -> None:
-        """Back to the host as it was booted first, whatever state it is in."""
+        """Back to the host as it was booted first (`up --snapshot bare`), whatever state it is in."""
         self.drop_connections()
         with locked(self.lab.name):
             snapshots.restore(self.lab, BARE)
@@ -63,17 +47,3 @@ class Host(Scene):
                 powercut.lose_unflushed(self.lab, HOST, seed)
         self.drop_connections()
         self.command("power-on", HOST, timeout=faults.BOOT_SECONDS + 60)
-
-
-def show_console(item: pytest.Item, report: pytest.TestReport) -> None:
-    """What the console shows goes with a test that failed."""
-    host = getattr(item, "funcargs", {}).get("bare")
-    lab = find_lab(host.lab.name) if report.failed and host else None
-    if lab:
-        report.sections.append((f"console of {HOST}", tail(lab.serial_log(HOST), 30)))
-
-
-def bare_host(host: Host) -> Iterator[Host]:
-    host.bare()
-    yield host
-    host.drop_connections()
