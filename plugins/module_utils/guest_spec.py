@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import cpuid
+
 Guest = Mapping[str, Any]
 
 IMAGES_DIR = "/var/lib/xenfold/images"
@@ -35,6 +37,7 @@ GUEST_SPEC: dict[str, dict[str, Any]] = {
     "cpu_weight": {"type": "int", "default": 256},
     "cap_percent": {"type": "int", "default": 0},
     "cpu_pool": {"type": "str"},
+    "cpuid": {"type": "list", "elements": "str"},
     "disks": {
         "type": "list", "elements": "dict", "default": [],
         "options": {
@@ -193,10 +196,11 @@ def _shape(spec: Mapping[str, Mapping[str, Any]], values: Guest, path: str) -> l
             errors.append(_wrong(place, value, ", ".join(rule["choices"])))
         elif rule["type"] == "list":
             for index, part in enumerate(value):
-                if isinstance(part, Mapping):
+                part_kind, part_words = _TYPES[rule["elements"]]
+                if not isinstance(part, part_kind):
+                    errors.append(_wrong(f"{place}[{index}]", part, part_words))
+                elif rule["elements"] == "dict":
                     errors += _shape(rule["options"], part, f"{place}[{index}].")
-                else:
-                    errors.append(_wrong(f"{place}[{index}]", part, "a mapping of keys and values"))
         elif rule["type"] == "dict":
             errors += _shape(rule["options"], value, f"{place}.")
         elif key in _RANGES and not _RANGES[key][0] <= value <= _RANGES[key][1]:
@@ -221,6 +225,8 @@ def _check_size(guest: Guest) -> list[str]:
     for key, kind in _ONLY_FOR.items():
         if key in guest and guest["type"] != kind:
             errors.append(_wrong(key, guest[key], f"only for type {kind}; this guest is {guest['type']}"))
+    if "cpuid" in guest and guest["type"] == "pv":
+        errors.append(_wrong("cpuid", guest["cpuid"], "only for the types pvh and hvm; this guest is pv"))
     if "uuid" in guest and not _UUID.fullmatch(guest["uuid"]):
         errors.append(_wrong("uuid", guest["uuid"], "a UUID as 8-4-4-4-12 hexadecimal digits"))
     return errors
@@ -236,7 +242,7 @@ def _check_scheduling(guest: Guest) -> list[str]:
                              f"all, or a list as 0-3,^1,8 or nodes:0 with numbers from 0 to {_LAST_CPU}, ranges upwards"))
     if "cpu_pool" in guest and not _POOL.fullmatch(guest["cpu_pool"]):
         errors.append(_wrong("cpu_pool", guest["cpu_pool"], "the name of a CPU pool: letters, digits, '_', '.' and '-'"))
-    return errors
+    return errors + cpuid.check("cpuid", guest.get("cpuid", []))
 
 
 def cpus_are_sound(cpus: str) -> bool:
@@ -436,6 +442,12 @@ def normalise(guest: Guest) -> dict[str, Any]:
 
 def _filled(key: str, part: Guest) -> dict[str, Any]:
     return {option: rule.get("default") for option, rule in GUEST_SPEC[key]["options"].items()} | given(part)
+
+
+def with_cpuid(guest: Guest, lines: Sequence[str]) -> Guest:
+    """A guest with these lines as its `cpuid`, when it takes some and says nothing of them itself; [] is its own word for none."""
+    takes = guest["type"] != "pv" and guest.get("cpuid") is None
+    return {**guest, "cpuid": list(lines)} if takes else guest
 
 
 def volumes_of(guests: Iterable[Guest]) -> list[dict[str, Any]]:

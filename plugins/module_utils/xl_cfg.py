@@ -3,6 +3,7 @@
 """The text of a guest's xl.cfg: a pure function of its normalised definition (xl.cfg(5), Xen 4.17 to 4.20)."""
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,6 +51,7 @@ def settings(guest: Mapping[str, Any]) -> dict[str, Any]:
         "boot": "c" if guest["type"] == "hvm" and not boot["kernel"] else None,
         # Without it `xl console` shows nothing of an HVM guest.
         "serial": "pty" if guest["type"] == "hvm" else None,
+        "cpuid": guest["cpuid"] or None,
         "vga": guest["vga"],
         "vnc": guest["vnc"],
         "pvshim": guest["pvshim"],
@@ -68,6 +70,12 @@ def settings(guest: Mapping[str, Any]) -> dict[str, Any]:
 def render(guest: Mapping[str, Any]) -> str:
     """The xl.cfg of a normalised guest."""
     return HEADER + "".join(f"{key} = {_value(value)}\n" for key, value in settings(guest).items() if value is not None)
+
+
+def stored_cpuid(text: str) -> list[str]:
+    """The lines of the list `cpuid` in a text of `render`; [] for one without it."""
+    found = re.search(r"^cpuid = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    return re.findall(r'"([^"]*)"', found[1]) if found else []
 
 
 def _value(value: Any) -> str:

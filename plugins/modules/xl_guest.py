@@ -72,6 +72,13 @@ options:
       cpu_pool:
         description: CPU pool of the guest.
         type: str
+      cpuid:
+        description:
+          - What the guest sees of the CPU, as lines of the list C(cpuid) of xl.cfg(5), each a leaf of its own - V(0) hides a bit, V(1)
+            shows it, V(x) leaves it as Xen has it, V(k) takes it from the host. O(cpuid) when not given; V([]) for none of either.
+          - Not for guests of type V(pv).
+        type: list
+        elements: str
       disks:
         description: Disks, each a volume by O(guests[].disks[].volume_group) or a device or file by O(guests[].disks[].path).
         type: list
@@ -229,6 +236,13 @@ options:
     type: list
     elements: str
     default: []
+  cpuid:
+    description:
+      - What guests of types other than V(pv) see of the CPU that say nothing of it themselves (O(guests[].cpuid)), as
+        P(xenfold.consolidation.pool_cpuid#filter) gives it. A guest that runs takes it up when it is started anew.
+    type: list
+    elements: str
+    default: []
   visitors:
     description:
       - Limits of guests of other hosts, as P(xenfold.consolidation.limits_of#filter) gives them. A guest that moves here has them at once;
@@ -295,11 +309,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import file_diff
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guests, normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guests, normalise, with_cpuid
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits import service as limits
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.wanted import check_visitors
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, plan
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, cpuid, plan
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
 
 
@@ -329,19 +343,20 @@ def main() -> None:
             "autostart": {"type": "bool", "default": True},
             "elsewhere": {"type": "dict", "default": {}},
             "unasked": {"type": "list", "elements": "str", "default": []},
+            "cpuid": {"type": "list", "elements": "str", "default": []},
             "visitors": {"type": "dict", "default": {}},
             "wait_seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
     options = module.params
-    errors = check_guests(options["guests"]) + check_visitors(options["visitors"])
+    errors = check_guests(options["guests"]) + cpuid.check("cpuid", options["cpuid"]) + check_visitors(options["visitors"])
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
     odd = [host for host, there in options["elsewhere"].items() if not isinstance(there, dict)]
     if odd:
         module.fail_json(msg=f"elsewhere: {odd[0]}: value {options['elsewhere'][odd[0]]!r}, allowed a mapping of guests to their states")
-    guests = plan.order([normalise(guest) for guest in options["guests"]])
+    guests = plan.order([normalise(with_cpuid(guest, options["cpuid"])) for guest in options["guests"]])
     places = plan.Places(options["config_dir"], options["autostart_dir"], options["autostart"])
     runner = Runner(module)
     xl = Xl(runner)

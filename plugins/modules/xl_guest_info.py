@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: xl_guest_info
-short_description: Which guests a Xen host has
+short_description: Which guests a Xen host has, and which Xen
 version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
@@ -35,6 +35,11 @@ guests:
   returned: success
   type: dict
   sample: {db01: running, web01: autostart}
+xen_version:
+  description: Version of the Xen that runs, empty where none does.
+  returned: success
+  type: str
+  sample: 4.17.7
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -46,11 +51,12 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands 
 def main() -> None:
     module = AnsibleModule(argument_spec={"autostart_dir": {"type": "str", "default": "/etc/xen/auto"}}, supports_check_mode=True)
     try:
-        domains = Xl(Runner(module)).domains() if xl_host.xen_runs() else {}
+        xen = xl_host.xen_runs()
+        domains = Xl(Runner(module)).domains() if xen else {}
     except ValueError as error:
         module.fail_json(msg=str(error))
     links, _entries = xl_host.read_links(module.params["autostart_dir"])
-    module.exit_json(changed=False, guests=xl_host.guests_there(domains, links))
+    module.exit_json(changed=False, guests=xl_host.guests_there(domains, links), xen_version=xl_host.xen_version() if xen else "")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import cpus_are_sound
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import commands
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import commands, cpuid
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import stored_cpuid
 
 Guest = Mapping[str, Any]
 Config = Mapping[str, Any]
@@ -87,8 +88,11 @@ def live_changes(guest: Guest, config: Config) -> list[LiveChange]:
     return changes
 
 
-def pending(guest: Guest, config: Config) -> list[Pending]:
-    """What differs and is not changed while the guest works, sorted as the definition is."""
+def pending(guest: Guest, config: Config, stored: str | None) -> list[Pending]:
+    """What differs and is not changed while the guest works, sorted as the definition is.
+
+    stored: the text of the guest's xl.cfg on the host, where there is one.
+    """
     now = sizes(config)
     found: list[Pending] = []
     build, create = config.get("b_info", {}), config.get("c_info", {})
@@ -112,6 +116,7 @@ def pending(guest: Guest, config: Config) -> list[Pending]:
         pinned = [sorted(cpu_set) for cpu_set in build.get("vcpu_hard_affinity") or []]
         if any(cpu_set != cpus for cpu_set in pinned) or not pinned:
             compare("cpus", pinned[0] if pinned else None, guest["cpus"])
+    compare("cpuid", *_cpuid(guest, build, stored))
     for key in ("kernel", "ramdisk", "cmdline"):
         compare(f"boot.{key}", build.get(key), guest["boot"][key])
     for key in ("on_poweroff", "on_reboot", "on_crash"):
@@ -125,6 +130,18 @@ def pending(guest: Guest, config: Config) -> list[Pending]:
     compare("disks", [_disk(disk) for disk in config.get("disks", [])], [_wanted_disk(disk) for disk in guest["disks"]])
     compare("networks", _networks(config, guest), [_wanted_network(network) for network in guest["networks"]])
     return found
+
+
+def _cpuid(guest: Guest, build: Config, stored: str | None) -> tuple[list[str], list[str]]:
+    """What the guest was started with, and what is wanted.
+
+    In the place of a form that this does not know, what was stored counts: so a change is told when it is made, and never again.
+    """
+    wanted = cpuid.canonical(guest["cpuid"] or [])
+    running = cpuid.of_config(build.get("cpuid"))
+    if running is None:
+        running = wanted if stored is None else cpuid.canonical(stored_cpuid(stored))
+    return running, wanted
 
 
 def _optional(create: Config, build: Config) -> dict[str, Any]:

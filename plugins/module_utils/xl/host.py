@@ -16,6 +16,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse imp
 LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
 """The name of an autostart link, with the guest's name in it."""
 HYPERVISOR_TYPE = "/sys/hypervisor/type"
+HYPERVISOR_VERSION = "/sys/hypervisor/version"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ def xen_runs() -> bool:
         return Path(HYPERVISOR_TYPE).read_text(encoding="ascii").strip() == "xen"
     except OSError:
         return False
+
+
+def xen_version() -> str:
+    """The version of the running Xen as `xl info` tells it, 4.17.7; "" without Xen."""
+    try:
+        major, minor, extra = (
+            Path(HYPERVISOR_VERSION, part).read_text(encoding="ascii").strip() for part in ("major", "minor", "extra"))
+    except OSError:
+        return ""
+    return f"{major}.{minor}{extra}"
 
 
 def read_links(directory: str) -> tuple[dict[str, str], tuple[str, ...]]:

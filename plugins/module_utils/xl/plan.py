@@ -95,7 +95,7 @@ def steps(guests: Sequence[Guest], host: HostState, places: Places, others: Othe
     for guest in guests:
         _links(guest, host, places, found)
     for guest in order(guests):
-        _run(guest, host, found)
+        _run(guest, host, places, found)
     told = [(others or Others()).against(guest["name"]) for guest in guests if guest["name"] not in host.domains]
     found.obstacles += [line for line in told if line]
     found.unmanaged = sorted(set(host.domains) - wanted - {DOM0})
@@ -125,7 +125,7 @@ def _belongs(link: str, target: str, name: str, config: str) -> bool:
     return target == config or (match is not None and match[1] == name)
 
 
-def _run(guest: Guest, host: HostState, found: Steps) -> None:
+def _run(guest: Guest, host: HostState, places: Places, found: Steps) -> None:
     name, domain = guest["name"], host.domains.get(guest["name"])
     if domain is None:
         if guest["state"] == "running":
@@ -151,7 +151,7 @@ def _run(guest: Guest, host: HostState, found: Steps) -> None:
         found.pending.append(compare.Pending(name, "state", domain.state, "running", f"a decision: {way_out}"))
         return
     found.live += compare.live_changes(guest, config)
-    found.pending += compare.pending(guest, config)
+    found.pending += compare.pending(guest, config, host.texts.get(places.config(name)))
     if domain.vcpus != guest["vcpus"] == compare.sizes(config)["vcpus"]:
         found.pending.append(compare.Pending(
             name, "vcpus", domain.vcpus, guest["vcpus"], "the guest's own system, which has to switch its CPUs on or off"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.xenfold.consolidation.plugins.module_utils import guest_spec, xl_cfg
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import cpuid
 from ansible_collections.xenfold.consolidation.plugins.modules import xl_guest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +96,22 @@ def test_limits_that_are_null_are_not_given():
     assert guest_spec.check_guest({**SOUND, "disks": [disk]}) == []
     assert guest_spec.normalise({**SOUND, "disks": [disk]})["disks"][0]["limits"] == {"read_iops": 5}
     assert guest_spec.normalise(SOUND)["disks"][0]["limits"] is None
+
+
+def test_a_guest_s_own_cpuid_stays_and_none_is_its_own_too():
+    lines = ["0x1:ecx=" + "x" * 31 + "0"]
+    for guest, expected in (({}, lines), ({"cpuid": None}, lines), ({"cpuid": []}, []), ({"cpuid": ["y"]}, ["y"]), ({"type": "pv"}, None)):
+        assert guest_spec.with_cpuid({**SOUND, **guest}, lines).get("cpuid") == expected, guest
+
+
+@given(st.lists(st.from_regex(r"0x[0-9a-f]{1,8}(,[0-9]{1,3})?:ebx=[01xk]{32}(,e[acd]x=[01xk]{32})?", fullmatch=True), max_size=4))
+def test_stored_lines_come_back(lines):
+    guest = {**SOUND, "cpuid": lines}
+    if guest_spec.check_guest(guest) == []:
+        text = xl_cfg.render(guest_spec.normalise(guest))
+        assert xl_cfg.stored_cpuid(text) == lines
+        assert cpuid.check("cpuid", cpuid.canonical(lines)) == []
+        assert cpuid.canonical(reversed(cpuid.canonical(lines))) == cpuid.canonical(lines)
 
 
 def test_volumes():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.filter.volumes_of import FilterModule
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare, host, parse
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare, cpuid, host, parse
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +81,42 @@ def test_lists_of_cpus(cpus, numbers):
 @given(st.one_of(st.text(max_size=20), st.text("0123456789-^,:nodesal", max_size=20)))
 def test_no_text_for_cpus_is_too_much(cpus):
     assert len(compare._cpu_set(cpus) or []) <= 4096
+
+
+X = "x" * 32
+LEAVES = [{"leaf": 7, "subleaf": 0, "ebx": X, "edx": f"0{X[1:]}"}, {"leaf": 0x80000001, "ecx": X}]
+LINES = [f"0x7,0:ebx={X},edx=0{X[1:]}", f"0x80000001:ecx={X}"]
+
+
+@pytest.mark.parametrize(("shown", "lines"), [
+    (None, []), ([], []), (LEAVES, LINES), ({}, []), ({"cpuid": [], "msr": []}, []),
+    ({"cpuid": LEAVES[::-1], "msr": []}, LINES), ({"cpuid": LEAVES}, LINES),
+    ({"msr": [{"index": 266, "policy": "x" * 64}]}, [f'msr {{"index": 266, "policy": "{"x" * 64}"}}']),
+    # Forms of nobody yet.
+    ("host", None), ({"leaves": []}, None), ({"cpuid": {}}, []), ({"cpuid": {"7": 1}}, None), ({"msr": "x"}, None), ([7], None),
+    ([{"leaf": "7", "ebx": X}], None), ([{"leaf": 7, "subleaf": "0", "ebx": X}], None), ([{"leaf": 7, "bits": X}], None), (5, None),
+])
+def test_how_xl_shows_cpuid(shown, lines):
+    assert cpuid.of_config(shown) == lines
+
+
+def test_lines_of_one_meaning_are_one():
+    assert cpuid.canonical([f"0x80000001:ecx={X}", f"0x00000007,0:edx=0{X[1:]},ebx={X}"]) == LINES
+    assert cpuid.canonical([f"0x7:ebx={X}"]) != cpuid.canonical([f"0x7,0:ebx={X}"])
+
+
+@pytest.mark.parametrize(("shown", "stored", "wanted", "told"), [
+    (None, None, None, None), (None, None, [], None), (None, None, LINES, ([], LINES)), (LEAVES, None, LINES[::-1], None),
+    ({"cpuid": LEAVES, "msr": []}, None, LINES, None), (LEAVES, None, [], (LINES, [])),
+    # What xl shows in a form of its own counts as what was stored.
+    ("?", None, LINES, None), ("?", LINES, LINES, None), ("?", LINES, [], (LINES, [])), ("?", [], LINES, ([], LINES)),
+])
+def test_cpuid_of_a_running_guest(shown, stored, wanted, told):
+    guest = normalise({"name": "a", "memory_mib": 64, "boot": {"kernel": "/k"}, "cpuid": wanted})
+    text = None if stored is None else render({**guest, "cpuid": stored})
+    found = [pending for pending in compare.pending(guest, {"b_info": {"cpuid": shown}}, text) if pending.key == "cpuid"]
+    assert [(pending.running, pending.wanted, pending.needs) for pending in found] == (
+        [(*told, "a stop and a new start of the guest")] if told else [])
 
 
 def test_sizes_of_a_configuration_with_defaults_left_out():

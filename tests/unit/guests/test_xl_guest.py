@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
@@ -58,6 +59,24 @@ def test_xl_guest(case, tmp_path, monkeypatch, warned):
         assert links == case["after"]["links"]
 
 
+@pytest.mark.parametrize("shape", [lambda leaves: leaves, lambda leaves: {"cpuid": leaves, "msr": []}], ids=["4.17", "4.20"])
+def test_a_guest_that_was_started_with_its_level_changes_nothing(shape, tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "xen_runs", lambda: True)
+    bits = "x" * 31 + "0"
+    level = [f"0x7,0:ebx={bits}"]
+    case = next(case for case in yaml.safe_load(CASES.read_text()) if case["id"] == "nothing to do")
+    shown = json.loads(case["run"][1]["out"])
+    shown[1]["config"]["b_info"]["cpuid"] = shape([{"leaf": 7, "subleaf": 0, "ebx": bits}])
+    (tmp_path / "web01.cfg").write_text(render(normalise({**STORED, "cpuid": level})))
+    (tmp_path / "auto").mkdir()
+    (tmp_path / "auto" / "07-web01").symlink_to(tmp_path / "web01.cfg")
+    command_cases.run("xl_guest", {
+        "input": {"guests": [STORED], "cpuid": level, "config_dir": str(tmp_path), "autostart_dir": str(tmp_path / "auto")},
+        "run": [case["run"][0], {**case["run"][1], "out": json.dumps(shown)}],
+        "output": {"changed": False, "actions": [], "pending": [], "diff": []},
+    })
+
+
 def test_a_plain_file_in_the_place_of_a_link_stops_the_run(tmp_path, monkeypatch):
     (tmp_path / "auto").mkdir()
     (tmp_path / "auto" / "web01.cfg").write_text("")
@@ -92,9 +111,19 @@ def test_the_difference_shows_the_configuration_and_every_other_step(tmp_path, m
 ])
 def test_what_a_host_has(xen, table, links, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(host, "xen_runs", lambda: xen)
+    for part, text in (("major", "4\n"), ("minor", "17\n"), ("extra", ".7\n")):
+        (tmp_path / "version").mkdir(exist_ok=True)
+        (tmp_path / "version" / part).write_text(text)
+    monkeypatch.setattr(host, "HYPERVISOR_VERSION", str(tmp_path / "version"))
+    (tmp_path / "auto").mkdir()
     for name in links:
-        (tmp_path / name).symlink_to(f"/etc/xen/guests/{name}.cfg")
+        (tmp_path / "auto" / name).symlink_to(f"/etc/xen/guests/{name}.cfg")
     heading = "Name  ID  Mem VCPUs  State  Time(s)\nDomain-0  0  896  1  r-----  205.1\n"
     run = [] if table is None else [{"command": ["xl", "list"], "out": heading + table}]
-    command_cases.run("xl_guest_info", {"input": {"autostart_dir": str(tmp_path)}, "run": run,
-                                        "output": {"changed": False, "guests": expected}})
+    command_cases.run("xl_guest_info", {"input": {"autostart_dir": str(tmp_path / "auto")}, "run": run,
+                                        "output": {"changed": False, "guests": expected, "xen_version": "4.17.7" if xen else ""}})
+
+
+def test_a_xen_that_tells_no_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "HYPERVISOR_VERSION", str(tmp_path))
+    assert host.xen_version() == ""
