@@ -395,6 +395,7 @@ def main() -> None:
             apply.write(steps, places)
             for change in steps.live:
                 xl.change(change.argv)
+            apply.clear(xl, steps, options["wait_seconds"])
             for guest in guests:
                 if guest["name"] in steps.start:
                     apply.start(xl, guest, places.config(guest["name"]), options["wait_seconds"])

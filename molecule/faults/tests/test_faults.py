@@ -287,6 +287,7 @@ def test_a_run_that_is_killed_at_any_time_is_finished_by_the_next(fresh: Scene, 
 # Power cuts
 
 
+@pytest.mark.skipif(ROUNDS < 2, reason="molecule/powercut cuts it more cruelly; repeated: make lab-soak")
 def test_hosts_whose_power_is_cut_come_back_and_the_next_run_finishes(fresh: Scene) -> None:
     """One host while an array is created, the other while its network changes; both boot at once."""
     points = [

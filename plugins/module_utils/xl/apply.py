@@ -3,6 +3,7 @@
 """Reads a host and carries out the steps for its guests; every wait is bounded."""
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 import time
@@ -11,8 +12,8 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, read_texts, write_atomically
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, Domain, parse_error
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl, destroy
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, NAMELESS, Domain, parse_error
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.plan import Places, Steps
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
 
@@ -30,6 +31,8 @@ def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
     """The state of the host; without Xen, that of a host without guests."""
     running = xl_host.xen_runs()
     domains = xl.domains() if running else {}
+    unfinished, arriving = _half_there(xl, guests, domains, places)
+    domains = {name: domain for name, domain in domains.items() if domain.domid not in unfinished.values()} | arriving
     guests_there = set(domains) - {DOM0}
     links, entries = xl_host.read_links(places.autostart_dir)
     to_start = [guest for guest in guests if guest["state"] == "running" and guest["name"] not in domains]
@@ -41,7 +44,30 @@ def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
         links=links,
         entries=entries,
         missing=xl_host.missing(need for guest in to_start for need in xl_host.needs_of(guest)),
+        unfinished=unfinished,
     )
+
+
+def _half_there(
+    xl: Xl, guests: Iterable[Guest], domains: Mapping[str, Domain], places: Places
+) -> tuple[dict[str, int], dict[str, Domain]]:
+    """Guest -> domid, where `xl create` was killed: the domain has the guest's uuid, it never ran, and no xl is at it. One that
+    was created paused on purpose has its xl, which watches it. And domains without a name yet that may be arriving, by their name to be."""
+    waiting = [domain for domain in domains.values() if domain.never_ran and not domain.name.endswith((INCOMING, LEFT))]
+    if not waiting:
+        return {}, {}
+    uuids = xl.uuids()
+    busy = {word for words in xl_host.xl_at_work() for word in words}
+    # One that arrives from another host has no name at first, and its xl does not name it either.
+    nameless_arrive = bool(busy & {"migrate-receive", "restore"})
+    unfinished, arriving = {}, {}
+    for guest, domain in ((guest, domain) for guest in guests for domain in waiting if uuids.get(domain.domid) == guest["uuid"]):
+        name = guest["name"]
+        if domain.name == NAMELESS and (nameless_arrive or busy & {places.config(name), name}):
+            arriving[name + INCOMING] = dataclasses.replace(domain, name=name + INCOMING)
+        elif domain.name in (name, NAMELESS) and not busy & {places.config(name), name}:
+            unfinished[name] = domain.domid
+    return unfinished, arriving
 
 
 def refused(xl: Xl, guests: Iterable[Guest], steps: Steps, places: Places) -> list[str]:
@@ -74,6 +100,19 @@ def write(steps: Steps, places: Places) -> None:
         os.makedirs(places.autostart_dir, exist_ok=True)
     for path, target in steps.link.items():
         os.symlink(target, path)
+
+
+def clear(xl: Xl, steps: Steps, wait_seconds: int) -> None:
+    """Take away what killed creations have left."""
+    for domid in steps.clear.values():
+        xl.change(destroy(domid))
+    if steps.clear:
+        left = set(steps.clear.values())
+        domains = wait(xl, lambda there: not left & {domain.domid for domain in there.values()}, wait_seconds)
+        for name, domid in steps.clear.items():
+            if any(domain.domid == domid for domain in domains.values()):
+                raise GuestError(f"guest {name!r}: domain {domid}, whose creation was cut off, is still there {wait_seconds} s after it"
+                                 " was destroyed; see xl list and xl dmesg")
 
 
 def start(xl: Xl, guest: Guest, path: str, wait_seconds: int) -> None:

@@ -27,6 +27,10 @@ def set_share(scheduler: str, name: str, weight: int, cap_percent: int) -> list[
     return ["xl", SCHEDULERS[scheduler], "-d", name, "-w", str(weight), "-c", str(cap_percent)]
 
 
+def destroy(domid: int) -> list[str]:
+    return ["xl", "destroy", str(domid)]
+
+
 class Xl:
     """Asks xl and starts guests. Raises ValueError when it prints what it should not."""
 
@@ -38,6 +42,9 @@ class Xl:
 
     def configs(self) -> dict[str, dict[str, Any]]:
         return parse.parse_list_long(self._runner.read(["xl", "list", "-l"]).out)
+
+    def uuids(self) -> dict[int, str]:
+        return parse.parse_vm_list(self._runner.read(["xl", "vm-list"]).out)
 
     def info(self) -> dict[str, str]:
         return parse.parse_info(self._runner.read(["xl", "info"]).out)

@@ -17,12 +17,14 @@ LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
 """The name of an autostart link, with the guest's name in it."""
 HYPERVISOR_TYPE = "/sys/hypervisor/type"
 HYPERVISOR_VERSION = "/sys/hypervisor/version"
+PROCESSES = "/proc"
 
 
 @dataclass(frozen=True)
 class HostState:
     """xen_runs: whether xl can be asked at all; texts: content of stored files by path; links: name -> target, of
-    autostart_dir; entries: names there that are no links; missing: disks, kernels and bridges that are not there."""
+    autostart_dir; entries: names there that are no links; missing: disks, kernels and bridges that are not there; unfinished: guest ->
+    domid of a domain whose creation was cut off, which is not in `domains`."""
 
     xen_runs: bool
     domains: Mapping[str, Domain] = field(default_factory=dict)
@@ -31,6 +33,7 @@ class HostState:
     links: Mapping[str, str] = field(default_factory=dict)
     entries: tuple[str, ...] = ()
     missing: frozenset[str] = frozenset()
+    unfinished: Mapping[str, int] = field(default_factory=dict)
 
 
 def xen_runs() -> bool:
@@ -49,6 +52,19 @@ def xen_version() -> str:
     except OSError:
         return ""
     return f"{major}.{minor}{extra}"
+
+
+def xl_at_work() -> list[list[str]]:
+    """The command lines of the processes of xl that run: one that creates a guest, and then watches it, names its configuration."""
+    found = []
+    for path in Path(PROCESSES).glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode("utf-8", "surrogateescape").split("\0")
+        except OSError:
+            continue
+        if os.path.basename(words[0]) == "xl":
+            found.append(words)
+    return found
 
 
 def read_links(directory: str) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -4,24 +4,34 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 DOM0 = "Domain-0"
 _CHATTER = ("Parsing config", "got a tsc mode string")
+_TIME = re.compile(r"[0-9]+(\.[0-9]+)?")
 INCOMING, LEFT = "--incoming", "--migratedaway"
+NAMELESS = "(null)"
+"""What xl prints for a domain that has no name yet."""
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A row of `xl list`. memory_mib: what it has now; vcpus: those that are on; flags: six letters, `r-----`."""
+    """A row of `xl list`. memory_mib: what it has now; vcpus: those that are on; flags: six letters, `r-----`; seconds: CPU time."""
 
     name: str
     domid: int
     memory_mib: int
     vcpus: int
     flags: str
+    seconds: float = 0.0
+
+    @property
+    def never_ran(self) -> bool:
+        """Whether it is still being built, or waits for its first unpause."""
+        return self.state == "paused" and self.seconds == 0
 
     @property
     def state(self) -> str:
@@ -47,10 +57,19 @@ def parse_list(text: str) -> dict[str, Domain]:
     domains = {}
     for line in lines[1:]:
         words = line.split()
-        if len(words) != 6 or not all(word.isdigit() for word in words[1:4]) or len(words[4]) != 6:
+        if len(words) != 6 or not all(word.isdigit() for word in words[1:4]) or len(words[4]) != 6 or not _TIME.fullmatch(words[5]):
             raise ValueError(f"'xl list' printed the line {line!r}, which is no row of its table")
-        domains[words[0]] = Domain(words[0], int(words[1]), int(words[2]), int(words[3]), words[4])
+        domains[words[0]] = Domain(words[0], int(words[1]), int(words[2]), int(words[3]), words[4], float(words[5]))
     return domains
+
+
+def parse_vm_list(text: str) -> dict[int, str]:
+    """The table of `xl vm-list`: domid -> uuid, which Xen itself keeps. A domain may have no name yet."""
+    rows = [line.split() for line in text.splitlines()[1:] if line.strip()]
+    odd = [row for row in rows if len(row) < 2 or not row[1].isdigit()]
+    if odd:
+        raise ValueError(f"'xl vm-list' printed the line {' '.join(odd[0])!r}, which is no row of its table")
+    return {int(row[1]): row[0].lower() for row in rows}
 
 
 def parse_list_long(text: str) -> dict[str, dict[str, Any]]:

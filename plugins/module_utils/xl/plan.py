@@ -65,6 +65,7 @@ class Steps:
     unlink: list[str] = field(default_factory=list)
     link: dict[str, str] = field(default_factory=dict)
     live: list[compare.LiveChange] = field(default_factory=list)
+    clear: dict[str, int] = field(default_factory=dict)
     start: list[str] = field(default_factory=list)
     pending: list[compare.Pending] = field(default_factory=list)
     obstacles: list[str] = field(default_factory=list)
@@ -77,6 +78,8 @@ class Steps:
             *(Action("remove", f"link {path}") for path in self.unlink),
             *(Action("link", path, f"to {target}") for path, target in self.link.items()),
             *(change.action for change in self.live),
+            *(Action("destroy", f"domain {domid}", f"of guest {name}: its creation was cut off, it never ran")
+              for name, domid in self.clear.items()),
             *(Action("start", f"guest {name}") for name in self.start),
         ]
 
@@ -94,6 +97,7 @@ def steps(guests: Sequence[Guest], host: HostState, places: Places, others: Othe
     found.files = differing(files, host.texts)
     for guest in guests:
         _links(guest, host, places, found)
+    found.clear = dict(sorted(host.unfinished.items()))
     for guest in order(guests):
         _run(guest, host, places, found)
     told = [(others or Others()).against(guest["name"]) for guest in guests if guest["name"] not in host.domains]

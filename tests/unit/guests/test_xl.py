@@ -25,7 +25,7 @@ def _table(flags):
 def test_the_table():
     domains = parse.parse_list(TABLE_4_17)
     assert list(domains) == ["Domain-0", "a-guest-with-a-name-that-is-longer-than-its-column"]
-    assert domains["Domain-0"] == parse.Domain("Domain-0", 0, 896, 1, "r-----")
+    assert domains["Domain-0"] == parse.Domain("Domain-0", 0, 896, 1, "r-----", 205.1)
     assert domains["a-guest-with-a-name-that-is-longer-than-its-column"].memory_mib == 16384
 
 

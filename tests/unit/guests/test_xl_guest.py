@@ -44,6 +44,7 @@ def test_xl_guest(case, tmp_path, monkeypatch, warned):
     monkeypatch.setattr(apply.time, "monotonic", lambda: next(seconds))
     monkeypatch.setattr(apply.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(host, "xen_runs", lambda: case.get("xen", True))
+    monkeypatch.setattr(host, "xl_at_work", lambda: case.get("processes", []))
     monkeypatch.setattr(host, "missing", lambda needs: frozenset(needs) & frozenset(case.get("missing", [])))
     result = command_cases.run("xl_guest", case)
     if "pending_keys" in case:
