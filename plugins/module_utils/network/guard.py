@@ -79,7 +79,7 @@ def apply_script(change: plan.Change, network: render.Network, directory: str = 
     lines.append("udevadm control --reload\n")
     if change.filters:
         lines.append("/usr/lib/systemd/systemd-sysctl --prefix=/net/bridge\n")
-    lines += _by_ifupdown(change, network) if network.backend == "ifupdown" else _by_networkd(change, network)
+    lines += _by_ifupdown(change, network, root) if network.backend == "ifupdown" else _by_networkd(change, network)
     lines.append(f"sync -f {_q(root + '/etc')}\n")
     lines.append(f": > {_q(directory)}/applied\n")
     lines.append(_announce(directory))
@@ -114,7 +114,7 @@ def _by_networkd(change: plan.Change, network: render.Network) -> list[str]:
     return lines
 
 
-def _by_ifupdown(change: plan.Change, network: render.Network) -> list[str]:
+def _by_ifupdown(change: plan.Change, network: render.Network, root: str) -> list[str]:
     """ifup makes what is not there, as it will at the next boot, and sets up bridges and VLANs that are. A bond that is there
     is changed by hand: ifenslave would take its members out."""
     lines = [f"systemctl enable {NETWORKING}\n"] if change.enable else []
@@ -126,13 +126,13 @@ def _by_ifupdown(change: plan.Change, network: render.Network) -> list[str]:
     for kind, item in network.devices():
         name = item["name"]
         if name in made:
-            lines.append(f"ifup --force {_q(name)}\n")
+            lines += _up([name], root)
         elif name in change.reconfigure and kind == "bond":
             lines += _bond_by_hand(item)
         elif name in change.reconfigure:
             if kind == "bridge":
                 lines.append(f"ip link set dev {_q(name)} address {item['mac']} type bridge stp_state 0 forward_delay 0\n")
-            lines += [*_bared(name), f"{ifupdown.ipv6_switch(name, off=False)}\n", f"ifup --force {_q(name)}\n"]
+            lines += [*_bared(name), f"{ifupdown.ipv6_switch(name, off=False)}\n", *_up([name], root)]
     for name, master in change.joins:
         down = f"ip link set dev {_q(name)} down; " if master in bonds else ""
         lines.append(f"joined {_q(name)} {_q(master)} 2>/dev/null || {{ {down}ip link set dev {_q(name)} master {_q(master)}; "
@@ -156,6 +156,12 @@ def _bond_by_hand(bond: render.Item) -> list[str]:
     if bond["nameservers"]:
         lines.append(f"resolvectl dns {_q(name)} {' '.join(bond['nameservers'])}\n")
     return lines
+
+
+def _up(names: Sequence[str], root: str, how: str = "") -> list[str]:
+    """Lines that set up interfaces whatever ifupdown thinks of them. `ifup --force` would do so with the bond below a VLAN too, and
+    ifenslave leaves the members of a bond that has them down."""
+    return [*_forget(names, root), f"{how}ifup {_words(names)}\n"]
 
 
 def _forget(names: Iterable[str], root: str) -> list[str]:
@@ -263,7 +269,7 @@ def _restore_ifupdown(change: plan.Change, network: render.Network, before: Stat
         lines += _bared(name)
     if again:
         # In a unit of its own that leaves a DHCP client alone: what is started here ends with the guard.
-        lines.append(f"systemd-run --quiet --collect --wait --property=KillMode=process ifup --force {_words(again)}\n")
+        lines += _up(again, root, "systemd-run --quiet --collect --wait --property=KillMode=process ")
     return lines
 
 

@@ -81,7 +81,8 @@ def _bond(bond: render.Item, names: Names) -> Iterator[str]:
         yield f"bond-xmit-hash-policy {bond['hash_policy']}"
     if bond["mode"] == "802.3ad":
         yield f"bond-lacp-rate {bond['lacp_rate']}"
-        yield f"bond-min-links {bond['min_links']}"
+        # ifenslave knows no word for it.
+        yield f"up echo {bond['min_links']} > /sys/class/net/{bond['name']}/bonding/min_links"
     identities = [member_identity(member) for member in bond["members"]]
     yield f"bond-slaves {' '.join(names.get(identity, identity[1]) for identity in identities)}"
     yield f"hwaddress {bond['mac']}"

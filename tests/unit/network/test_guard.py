@@ -236,7 +236,7 @@ def test_ifupdown_goes_down_by_its_old_file_and_comes_back(box: Box) -> None:
     calls = box.script("apply")
     assert calls[:2] == ["ifdown --force eth1", "with the old file"]
     assert box.files()[ifupdown.INTERFACES] == ifupdown.NO_STANZAS
-    assert "systemd-run --quiet --collect --wait --property=KillMode=process ifup --force eth1" in box.script("restore")
+    assert "systemd-run --quiet --collect --wait --property=KillMode=process ifup eth1" in box.script("restore")
     assert box.files()[ifupdown.INTERFACES] == text
 
 

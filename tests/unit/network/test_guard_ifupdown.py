@@ -14,7 +14,7 @@ from tests.unit.network.hosts import BOND, BRIDGE, with_ifupdown, with_link
 from tests.unit.network.test_guard import Box, arm
 from tests.unit.network.test_ifupdown import INSTALLED, NETWORK, OVER_MANAGEMENT, as_installed
 
-IFUP = "systemd-run --quiet --collect --wait --property=KillMode=process ifup --force"
+IFUP = "systemd-run --quiet --collect --wait --property=KillMode=process ifup"
 STATE = "run/network/ifstate"
 
 
@@ -41,8 +41,8 @@ def test_a_card_as_installed_passes_into_a_bond_and_comes_back(box: Box) -> None
     assert box.files()[ifupdown.INTERFACES] == ifupdown.SOURCING
     assert box.files()[ifupdown.FILE] == handover.rendered_files(OVER_MANAGEMENT, hosts.bare())[0].content
     # ifup takes no card into the bond that has an address, and makes what carries before what is carried.
-    order = [calls.index(call) for call in ("ip addr flush dev eth0", "ip link set dev eth0 down", "ifup --force bond0",
-                                            "ifup --force xenbr0")]
+    order = [calls.index(call) for call in ("ip addr flush dev eth0", "ip link set dev eth0 down", "ifup bond0",
+                                            "ifup xenbr0")]
     assert order == sorted(order)
     assert not [call for call in calls if "networkd" in call or call.startswith("networkctl")]
     box.fake("ifup", f"grep -c static {box.root}{ifupdown.INTERFACES} >> {box.log}")
@@ -62,8 +62,8 @@ def test_a_host_of_networkd_keeps_its_bridge_and_lets_go_of_networkd_at_the_end_
     stopped = calls.index("systemctl stop systemd-networkd.socket systemd-networkd.service")
     assert [call for call in calls if "delete" in call] == ["ip link delete dev bond0"]
     order = [stopped, *(calls.index(call) for call in (
-        "ip link delete dev bond0", "ifup --force bond0", "ip addr flush dev xenbr0 scope global",
-        "ip -4 route del default dev xenbr0", "ifup --force xenbr0"))]
+        "ip link delete dev bond0", "ifup bond0", "ip addr flush dev xenbr0 scope global",
+        "ip -4 route del default dev xenbr0", "ifup xenbr0"))]
     assert order == sorted(order)
     assert not [call for call in calls if call.startswith("systemctl disable")]
     assert not [path for path in box.files() if path.startswith(render.PREFIX)]
@@ -155,8 +155,8 @@ def test_jumbo_frames_reach_bond_vlan_and_bridge(box: Box) -> None:
     arm(box, large, with_ifupdown(small, state))
     calls = box.script("apply")
     order = [call for call in calls if call.startswith("ifup") or " mtu " in call]
-    assert order == [f"ip link set dev bond0 mtu 9000 address {large.bonds[0]['mac']} up", "ifup --force bond0.20", "ifup --force xenbr0",
-                     "ifup --force xenbr20"]
+    assert order == [f"ip link set dev bond0 mtu 9000 address {large.bonds[0]['mac']} up", "ifup bond0.20", "ifup xenbr0",
+                     "ifup xenbr20"]
     assert box.files()[ifupdown.FILE].count("mtu 9000") == 4
 
 
