@@ -15,7 +15,9 @@ from tests.lab.emulation import fault_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MOLECULE = str(Path(sys.executable).parent / "molecule")
-SCENARIOS = ("network", "consolidation", "dom0")
+SCENARIOS = ("network", "ifupdown", "consolidation", "dom0", "powercut", "faults")
+# Long: with make lab-soak alone.
+LONG = ("storage",)
 ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 
 
@@ -35,7 +37,7 @@ def run(scenario: str) -> tuple[int, str | None]:
         subprocess.run([sys.executable, "-m", "lab", "--name", scenario, "down"], cwd=ROOT, timeout=300)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", SCENARIOS + (LONG if ROUNDS > 1 else ()))
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_scenario(scenario: str, number: int) -> None:
     code, fault = run(scenario)
