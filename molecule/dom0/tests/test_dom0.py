@@ -78,3 +78,17 @@ def test_nothing_of_the_run_that_was_cut_off_is_left_half_done(host):
              if " c /" not in line and not line.split()[-1].startswith(left_out)]
     assert wrong == []
     assert not host.file("/boot/grub/grub.cfg.new").exists
+
+
+def test_the_array_came_through_the_reboot_under_its_name(host):
+    name = host.check_output("basename $(readlink -f /dev/md/guests)")
+    assert f"{name} : active raid1" in host.file("/proc/mdstat").content_string
+    assert host.check_output("vgs --noheadings -o pv_name vg_guests").strip().startswith("/dev/md")
+    # Whoever puts it together first, in the initial file system, knows its name too.
+    conf = host.file("/etc/mdadm/mdadm.conf").content_string
+    image = host.check_output("ls /boot/initrd.img-$(uname -r)")
+    host.check_output(f"rm -rf /tmp/unpacked && unmkinitramfs {image} /tmp/unpacked")
+    unpacked = host.check_output("find /tmp/unpacked -path '*etc/mdadm/mdadm.conf'").split()
+    assert len(unpacked) == 1
+    wanted = [line for line in conf.splitlines() if line.startswith("ARRAY ")]
+    assert wanted and wanted == [line for line in host.file(unpacked[0]).content_string.splitlines() if line.startswith("ARRAY ")]
