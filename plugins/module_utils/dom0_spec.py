@@ -32,6 +32,6 @@ def memory_of(value: Any, total_mib: float | None) -> Any:
     """
     if value != AUTO:
         return value
-    if not isinstance(total_mib, int | float) or isinstance(total_mib, bool) or total_mib <= 0:
+    if not isinstance(total_mib, int | float) or isinstance(total_mib, bool) or not 0 < total_mib < math.inf:
         raise ValueError(f"value {AUTO!r}, allowed where estate_host.memory_mib tells the memory of the host; it is {total_mib!r}")
     return min(_AUTO_MOST_MIB, _AUTO_BASE_MIB + math.floor(total_mib * _AUTO_PERCENT / 100))

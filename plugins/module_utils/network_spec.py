@@ -68,6 +68,8 @@ SPECS = {"bond": BOND_SPEC, "vlan": VLAN_SPEC, "bridge": BRIDGE_SPEC}
 
 NAME_RULE = "an interface name of at most 15 letters, digits, '_', '.', '-', beginning with a letter"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
+# The latter two stand for devices in the kernel's settings (net/ipv6/conf/all), and the kernel makes no device of that name.
+_SYSTEM_NAMES = ("lo", "all", "default")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PATH = re.compile(r"[A-Za-z0-9_.:/-]+")
 _RANGES = {"mtu": (576, 65535), "id": (1, 4094), "min_links": (1, 32), "miimon_ms": (10, 10000),
@@ -228,8 +230,8 @@ def _check_names(
         title = _title(kind, item)
         if item["name"] in owners:
             findings.note(title, "name", item["name"], f"a name of its own, {owners[item['name']]} has this one")
-        elif item["name"] == "lo":
-            findings.note(title, "name", "lo", "a name that the system does not use itself")
+        elif item["name"] in _SYSTEM_NAMES:
+            findings.note(title, "name", item["name"], "a name that the system does not use itself")
         owners.setdefault(item["name"], title)
         mac = (item.get("mac") or "").lower()
         if mac and mac in macs:
@@ -314,7 +316,7 @@ def _check_addressing(
         for text in item.get("addresses") or []:
             try:
                 interface = ipaddress.ip_interface(text)
-                if "/" not in text or not _usable(interface):
+                if "/" not in text or "%" in text or not _usable(interface):
                     raise ValueError
             except ValueError:
                 findings.note(title, "addresses", text, "addresses of a host with a prefix as in '10.9.0.1/24'")
@@ -342,8 +344,9 @@ def _usable(interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> boo
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address; None for anything else, and for one with a zone, which ipaddress lets be any text."""
     try:
-        return ipaddress.ip_address(text)
+        return None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
         return None
 

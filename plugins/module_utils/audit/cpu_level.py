@@ -16,7 +16,7 @@ def findings(hosts: Mapping[str, tuple[str, Mapping[str, Any], Any]]) -> Iterato
     """hosts: name -> (pool, the answer `cpu` of host_info or {}, pool_cpu_levels as a person wrote them)."""
     pools: dict[str, dict[str, tuple[levels.Offer, Any]]] = {}
     for host, (pool, told, written) in hosts.items():
-        if told and not wrong(written):
+        if told and not wrong(written) and not unread(host, told):
             pools.setdefault(pool, {})[host] = (levels.parse_offer(host, told), written)
     for pool, members in pools.items():
         unlevelled = {}
@@ -33,6 +33,15 @@ def wrong(written: Any) -> str:
     """What is wrong with pool_cpu_levels; "" when nothing is."""
     try:
         levels.parse_levels(written)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def unread(host: str, told: Mapping[str, Any]) -> str:
+    """Why the answer `cpu` of a host cannot be compared, such as features of a later Xen; "" when it can, or when there is none."""
+    try:
+        levels.parse_offer(host, told or {"vendor": "-", "hvm": "00000000"})
     except ValueError as error:
         return str(error)
     return ""

@@ -163,7 +163,8 @@ def _unasked(host: str, answers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     wrong = _wanted(host, answers.get("wanted") or {})[1]
     if wrong:
         yield {"what": QUESTIONS["arrays"][0], "why": _line(wrong)}
-    for what, why in (("capacity", capacity.wrong(host, _sizes(answers))), ("level of CPU features", cpu_level.wrong(_levels(answers)))):
+    for what, why in (("capacity", capacity.wrong(host, _sizes(answers))), ("level of CPU features", cpu_level.wrong(_levels(answers))),
+                      ("CPU features", cpu_level.unread(host, _of(answers, "host").get("cpu") or {}))):
         if why:
             yield {"what": what, "why": _line(why)}
     yield from ({"what": str(entry["what"]), "why": _line(entry["why"])} for entry in _of(answers, "host").get("unasked", []))

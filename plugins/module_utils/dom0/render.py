@@ -103,6 +103,9 @@ def check(settings: Settings) -> list[str]:
     ]
     if settings.weight is not None and not in_range(settings.weight, *WEIGHT):
         errors.append(_wrong("weight", settings.weight, range_allowed(*WEIGHT)))
+    schedulers = [word for word in settings.xen_options if isinstance(word, str) and word.startswith("sched=")]
+    if settings.weight is not None and schedulers and schedulers[-1] != "sched=credit2":
+        errors.append(_wrong("weight", settings.weight, f"none with {schedulers[-1]} in xen_options: Xen's scheduler credit2 alone has it"))
     for key, words in (("xen_options", settings.xen_options), ("linux_options", settings.linux_options)):
         for word in words:
             if not isinstance(word, str) or not _SAFE_WORD.fullmatch(word):

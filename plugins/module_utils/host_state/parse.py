@@ -84,9 +84,13 @@ def kernel_text(release: str, version: str) -> str:
 
 
 def numbers_of(text: str) -> tuple[int, ...]:
-    """The numbers in a version or file name, to order by; hexadecimal ones begin with 0x. What follows " (build " has no order."""
-    found = re.findall(r"\b0x[0-9a-f]+|\d+", text.lower().partition(" (build ")[0])
-    return tuple(int(number, 16 if number.startswith("0x") else 10) for number in found)
+    """The numbers in a version or file name, to order by; hexadecimal ones begin with 0x. What follows " (build " has no order.
+
+    What comes before a release (6.12~rc6, 4.20.0-rc4) has a -1 where the release has the 0 that ends every version.
+    """
+    found = re.findall(r"\b0x[0-9a-f]+|\d+|~|-rc", text.lower().partition(" (build ")[0])
+    numbers = (-1 if number in ("~", "-rc") else int(number, 16 if number.startswith("0x") else 10) for number in found)
+    return (*numbers, 0)
 
 
 def newest(names: Iterable[str]) -> str | None:

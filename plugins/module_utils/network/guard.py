@@ -206,6 +206,9 @@ def restore_script(
     lines += [f"rm -f {_q(root + path)}\n" for path in touched if path not in kept]
     if change.enable:
         lines.append(f"systemctl disable {NETWORKD if network.backend == 'networkd' else NETWORKING}\n")
+    if any(staged(path) for path in touched):
+        # A card that came up before its old file was back is asked for again: nobody else starts an `allow-hotplug` one.
+        lines.append('test "${1:-}" != boot || udevadm trigger --action=add --subsystem-match=net\n')
     lines.append('if test "${1:-}" != boot; then\n')
     lines += [f"  {line}" for line in _restore_links(change, network, before, root, settle_seconds)]
     lines.append("fi\n")
@@ -240,7 +243,8 @@ def _restore_links(
     # What has not come back by itself is put back by hand.
     lines += [f"joined {_q(name)} {_q(master)} 2>/dev/null || {{ ip link set dev {_q(name)} down; "
               f"ip link set dev {_q(name)} master {_q(master)}; ip link set dev {_q(name)} up; }}\n" for name, master in joins]
-    lines += [f"ip link set dev {_q(link.name)} up\n" for link in _cards(before) if link.up and link.master is None]
+    # Members of bonds too: ifenslave leaves those of a bond that has them already down.
+    lines += [f"ip link set dev {_q(link.name)} up\n" for link in _cards(before) if link.up]
     for test, (name, address) in zip(present, wanted, strict=True):
         # A device of a bond or without an address of its own may have had IPv6 switched off.
         add = f"{{ {ifupdown.ipv6_switch(name, off=False)}; ip addr add {address} dev {_q(name)} nodad; }}" if ":" in address \
@@ -269,7 +273,8 @@ def _restore_ifupdown(change: plan.Change, network: render.Network, before: Stat
         lines += _bared(name)
     if again:
         # In a unit of its own that leaves a DHCP client alone: what is started here ends with the guard.
-        lines += _up(again, root, "systemd-run --quiet --collect --wait --property=KillMode=process ")
+        # It is not waited for longer than this: a DHCP server may be silent, and the rest has addresses of its own.
+        lines += _up(again, root, "timeout 30 systemd-run --quiet --collect --wait --property=KillMode=process ")
     return lines
 
 

@@ -19,6 +19,15 @@ def names_of(network: render.Network) -> set[str]:
     return {item["name"] for _kind, item in network.devices()}
 
 
+def consented(network: render.Network, replace: Sequence[str]) -> list[str]:
+    """What `replace` consents to: where nothing is described nothing is configured twice, so files of others stay."""
+    return [path for path in replace if network.devices() or _is_ours(path)]
+
+
+def _is_ours(path: str) -> bool:
+    return path.startswith(render.PREFIX) or path in (render.SYSCTL, render.UDEV, ifupdown.FILE)
+
+
 def rendered_files(network: render.Network, state: State) -> list[WantedFile]:
     """The files of the network by its backend. ifupdown knows cards by name alone, so what the host calls them goes in."""
     if network.backend == "networkd":
@@ -41,8 +50,7 @@ def wanted_files(network: render.Network, state: State, replace: Sequence[str]) 
 def removed_files(network: render.Network, state: State, replace: Sequence[str]) -> list[str]:
     """Files to go: our own of earlier runs and of the other backend, and others by consent."""
     kept = {file.path for file in rendered_files(network, state)}
-    single = (render.SYSCTL, render.UDEV, ifupdown.FILE)
-    ours = {path for path in state.files if path.startswith(render.PREFIX) or path in single}
+    ours = {path for path in state.files if _is_ours(path)}
     by_consent = {path for path in replace if path != INTERFACES and path in state.files}
     return sorted((ours | by_consent) - kept)
 

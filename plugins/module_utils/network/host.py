@@ -32,6 +32,9 @@ _PATTERNS = (
     render.SYSCTL.lstrip("/"), render.UDEV.lstrip("/"),
 )
 _UNITS = (NETWORKD, NETWORK_MANAGER, RESOLVED, NETWORKING)
+# The kernel asks a neighbour that it knows from earlier after 5 seconds (delay_first_probe_time), then three times in 3 seconds.
+_NEIGHBOUR_PAUSE_SECONDS = 0.5
+_NEIGHBOUR_ROUNDS = 18
 
 
 class Host:
@@ -97,13 +100,14 @@ class Host:
 
     def _neighbours(self, network: render.Network) -> dict[str, str]:
         states: dict[str, str] = {}
-        for _kind, item in network.devices():
-            asked = [gateway for gateway in gateways_of(item) if self._probed(gateway, item["name"])]
-            if not asked:
-                continue
-            time.sleep(0.5)
-            states |= live.parse_neighbours(
-                self._runner.read(["ip", "-j", "neigh", "show", "dev", item["name"]], ok=()).out)
+        asked = {item["name"]: found for _kind, item in network.devices()
+                 if (found := [gateway for gateway in gateways_of(item) if self._probed(gateway, item["name"])])}
+        for _round in range(_NEIGHBOUR_ROUNDS if asked else 0):
+            time.sleep(_NEIGHBOUR_PAUSE_SECONDS)
+            for device in asked:
+                states |= live.parse_neighbours(self._runner.read(["ip", "-j", "neigh", "show", "dev", device], ok=()).out)
+            if not any(states.get(gateway) in live.UNDECIDED for gateways in asked.values() for gateway in gateways):
+                break
         return states
 
     @staticmethod
@@ -121,7 +125,7 @@ class Host:
         """What of the network does not hold. Peers are asked, which takes seconds where they are silent, when all else holds."""
         state = self.read(network, ask_gateways="gateway" in asserts)
         lines = plan.unmet(network, state, asserts)
-        if lines or "mtu" not in asserts:
+        if lines or "mtu" not in asserts or not network.devices():
             return lines
         return [line for peer in mtu_peers if (line := self._peer_unmet(peer, state.links))]
 

@@ -12,6 +12,8 @@ from typing import Any
 
 GUEST_PORT = re.compile(r"(vif|tap)\d+\.\d+(-emu)?")
 NO_PARTNER = "00:00:00:00:00:00"
+UNDECIDED = ("INCOMPLETE", "STALE", "DELAY", "PROBE")
+"""States of a neighbour of which the kernel does not know yet whether it answers (net/core/neighbour.c)."""
 
 
 @dataclass(frozen=True)

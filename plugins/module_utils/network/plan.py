@@ -104,6 +104,7 @@ def _interface(item: render.Item, link: live.Link, state: State) -> list[str]:
 
 def plan(network: render.Network, state: State, replace: Sequence[str]) -> Change:
     """The change from `state` to `network`. Call it when `refusals` is empty; without actions there is nothing to do."""
+    replace = handover.consented(network, replace)
     write = differing(handover.wanted_files(network, state, replace), state.files)
     remove = handover.removed_files(network, state, replace)
     take_down = handover.taken_down(network, state, replace)

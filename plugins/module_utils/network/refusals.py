@@ -19,7 +19,8 @@ def refusals(network: render.Network, state: State, replace: Sequence[str], mtu_
         f"network_replace: value {path!r}, allowed {INTERFACES} and files in {' and '.join(REPLACEABLE[:2])}"
         for path in replace if path != INTERFACES and (not path.startswith(REPLACEABLE) or "/../" in path)
     ]
-    if state.network_manager:
+    replace = handover.consented(network, replace)
+    if state.network_manager and network.devices():
         found.append("NetworkManager runs on this host and would configure the same cards: stop and disable it first")
     found += _missing_programs(network, state, mtu_peers)
     removed = handover.removed_files(network, state, replace)
@@ -56,7 +57,7 @@ def _missing_programs(network: render.Network, state: State, mtu_peers: Sequence
         if missing:
             yield (f"network_backend: value 'ifupdown', allowed on a host with the packages {', '.join(sorted(needed))}:"
                    f" install {', '.join(missing)}")
-    if mtu_peers and "iputils-ping" in state.missing:
+    if mtu_peers and network.devices() and "iputils-ping" in state.missing:
         yield (f"network_mtu_peers: value {list(mtu_peers)}, allowed on a host with the package iputils-ping: install it, or leave"
                " them out")
 

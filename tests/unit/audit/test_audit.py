@@ -105,6 +105,15 @@ def test_a_pool_without_a_level_is_compared_with_itself(cpus: dict[str, dict[str
     assert {entry["kind"] for host in found.values() for entry in host["findings"]} <= {"cpu_level"}
 
 
+def test_cpu_features_of_a_later_xen_keep_nobody_from_the_others() -> None:
+    told = AVX2 + ":00000000" * 40 + ":00000001"
+    found = findings.audit("lab", ["xen01", "xen02"], ["xen01", "xen02"], answers(**{"host.cpu.hvm": told}))
+    host = found["hosts"]["xen01"]
+    assert (host["verdict"], host["findings"], found["hosts"]["xen02"]["verdict"]) == ("unknown", [], "in_sync")
+    assert [entry["what"] for entry in host["unasked"]] == ["CPU features"]
+    assert "allowed features of Xen 4.17 to 4.20" in host["unasked"][0]["why"]
+
+
 def test_hosts_of_other_pools_have_cpus_of_their_own() -> None:
     hosts = {"xen01": good("xen01"), "xen02": changed(good("xen02"), {"wanted.pool": "b", "host.cpu.hvm": AVX512F})}
     assert findings.audit("lab", hosts, hosts, hosts)["verdict"] == "in_sync"

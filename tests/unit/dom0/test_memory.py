@@ -3,6 +3,7 @@
 """dom0_memory_mib: auto means one number to the role, to the estate's check and to the planner."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def test_what_is_not_auto_is_left_as_it_is(value: Any) -> None:
     assert dom0_memory(value, {}) is value
 
 
-@pytest.mark.parametrize("estate_host", [{}, None, "text", *({"memory_mib": value} for value in (None, "64", True, 0))])
+@pytest.mark.parametrize("estate_host", [{}, None, "text", *({"memory_mib": value} for value in (None, "64", True, 0, math.inf, math.nan))])
 def test_auto_needs_the_memory_of_the_host(estate_host: Any) -> None:
     with pytest.raises(AnsibleFilterError, match="dom0_memory_mib: value 'auto', allowed where"):
         dom0_memory("auto", estate_host)

@@ -70,6 +70,16 @@ def test_range(weight: Any, good: bool) -> None:
     assert errors == ([] if good else [f"weight: value {weight!r}, allowed a whole number, 1 to 65535"])
 
 
+@pytest.mark.parametrize(("words", "said"), [
+    ((), ""), (("sched=credit2", "ucode=scan"), ""), (("sched=credit", "sched=credit2"), ""),
+    (("sched=credit",), "sched=credit"), (("sched=credit2", "sched=rtds"), "sched=rtds"),
+])
+def test_another_scheduler_in_the_options_is_refused_before_it_runs(words: tuple[str, ...], said: str) -> None:
+    errors = render.check(replace(HEAVY, xen_options=words))
+    assert errors == ([f"weight: value 512, allowed none with {said} in xen_options: Xen's scheduler credit2 alone has it"] if said else [])
+    assert render.check(replace(SETTINGS, xen_options=words)) == []
+
+
 @pytest.mark.parametrize(("scheduler", "refused"), [("", False), ("credit2", False), ("credit", True)])
 def test_another_scheduler_is_refused(scheduler: str, refused: bool) -> None:
     found = state.obstacles(replace(CONVERGED, scheduler=scheduler), False, HEAVY)

@@ -73,14 +73,17 @@ def test_kernel_text(release: str, version: str, text: str) -> None:
     ([], None), (["6.1.0-9-amd64", "6.1.0-28-amd64"], "6.1.0-28-amd64"), (["xen-4.9-amd64.gz", "xen-4.17-amd64.gz"], "xen-4.17-amd64.gz"),
     (["0xa0", "0x90"], "0xa0"), (["0x1000065", "0xa0011d5"], "0xa0011d5"), (["0xb, 0xa0", "0xb, 0x90"], "0xb, 0xa0"),
     (["4.17.5 (build 9)", "4.17.6 (build 1)"], "4.17.6 (build 1)"), (["", "0x"], "0x"),
+    (["6.12~rc6-amd64", "6.12.3-amd64"], "6.12.3-amd64"), (["6.12~rc6-amd64", "6.11.10-amd64"], "6.12~rc6-amd64"),
+    (["4.20.0-rc4", "4.20.0"], "4.20.0"), (["4.20.0-rc4", "4.20.0-rc10"], "4.20.0-rc10"), (["4.20-rc", "4.20.0"], "4.20.0"),
+    (["6.1.119-1~bpo12+1", "6.1.119-1"], "6.1.119-1"),
 ])
 def test_newest(names: list[str], last: str | None) -> None:
     assert parse.newest(names) == last
 
 
 @pytest.mark.parametrize(("text", "numbers"), [
-    ("0x2b000603", (0x2b000603,)), ("4.17.7 (build 9e1)", (4, 17, 7)), ("6.1.0-28-amd64", (6, 1, 0, 28, 64)), ("", ()), ("0x", (0,)),
-    ("none", ()),
+    ("0x2b000603", (0x2b000603, 0)), ("4.17.7 (build 9e1)", (4, 17, 7, 0)), ("6.1.0-28-amd64", (6, 1, 0, 28, 64, 0)), ("", (0,)),
+    ("0x", (0, 0)), ("none", (0,)), ("4.20.0-rc4", (4, 20, 0, -1, 4, 0)),
 ])
 def test_numbers_of(text: str, numbers: tuple[int, ...]) -> None:
     assert parse.numbers_of(text) == numbers

@@ -145,6 +145,20 @@ def test_a_bond_that_is_there_is_changed_by_hand(box: Box) -> None:
     assert f"{IFUP} bond0" in box.script("restore")
 
 
+def test_members_that_ifenslave_leaves_down_come_up_again(box: Box) -> None:
+    wanted = hosts.network(bonds=[BOND | {"mtu": 9000}], backend="ifupdown")
+    arm(box, wanted, with_ifupdown(NETWORK, hosts.converged()))
+    box.script("apply")
+    # The kernel: the cards are in the bond and the bond is in the bridge, so nothing has to be joined.
+    box.fake("readlink", 'case "$1" in */eth[12]/master) echo ../bond0;; */bond0/master) echo ../xenbr0;; esac')
+    calls = box.script("restore")
+    assert not [call for call in calls if " master " in call]
+    up = calls.index(f"{IFUP} bond0 xenbr0")
+    assert [calls.index(f"ip link set dev {name} up") > up for name in ("eth1", "eth2")] == [True, True]
+    # A card that was down before stays down.
+    assert "ip link set dev eth3 up" not in calls
+
+
 def test_jumbo_frames_reach_bond_vlan_and_bridge(box: Box) -> None:
     vlan = {"name": "bond0.20", "link": "bond0", "id": 20}
     bridges = [BRIDGE, {"name": "xenbr20", "port": "bond0.20"}]
@@ -166,3 +180,13 @@ def test_a_restart_before_the_confirmation_puts_the_files_of_ifupdown_back(box: 
     calls = box.script("restore", "boot")
     assert not [call for call in calls if call.startswith(("ip ", "ifup", "systemd-run"))]
     assert box.files() == as_installed().files
+
+
+def test_a_card_that_came_up_before_its_old_file_was_back_is_asked_for_again_at_boot(box: Box) -> None:
+    arm(box, OVER_MANAGEMENT, as_installed(), (ifupdown.INTERFACES,))
+    assert "udevadm trigger --action=add --subsystem-match=net" in box.script("restore", "boot")
+
+
+def test_a_host_of_networkd_asks_for_no_card_again_at_boot(box: Box) -> None:
+    arm(box, hosts.network(), hosts.bare())
+    assert not [call for call in box.script("restore", "boot") if "udevadm trigger" in call]

@@ -193,6 +193,20 @@ def test_nothing_described_is_nothing_to_do() -> None:
     assert lines(wanted, hosts.bare()) == []
 
 
+def test_nothing_described_needs_nothing_of_the_host() -> None:
+    state = replace(as_installed(), network_manager=True, missing=frozenset({"iputils-ping", "ifupdown"}))
+    assert refusals(hosts.network((), (), (), backend="ifupdown"), state, [], ["10.9.0.2"]) == []
+
+
+@pytest.mark.parametrize("backend", ["networkd", "ifupdown"])
+def test_nothing_described_leaves_files_of_others_that_the_group_replaces_elsewhere(backend: str) -> None:
+    wanted = hosts.network((), (), (), backend=backend)
+    assert lines(wanted, as_installed(), (ifupdown.INTERFACES, MANAGEMENT)) == []
+    assert lines(wanted, hosts.bare(), (ifupdown.INTERFACES, MANAGEMENT)) == []
+    change = plan.plan(wanted, as_installed(), [ifupdown.INTERFACES])
+    assert (change.write, change.remove, change.take_down, change.forget) == ((), (), (), ())
+
+
 def test_nothing_described_never_takes_a_network_down_without_consent() -> None:
     state = with_ifupdown(NETWORK, hosts.converged())
     wanted = hosts.network((), (), (), backend="ifupdown")
@@ -229,6 +243,9 @@ VLANS = [{"name": name, "link": "bond0", "id": number} for name, number in (("bo
     (([], [], [], [], []), ["network_backend: value [], allowed networkd, ifupdown"]),
     (("networkd", "10.9.0.2", [], [], []), ["network_mtu_peers: value '10.9.0.2', allowed a list of IP addresses"]),
     (("networkd", ["10.9.0.2", "fd00:9::2"], [], [], []), []),
+    (("networkd", ["fd00:9::2%eth0", "fd00:9::2%a b"], [], [], []), [
+        f"network_mtu_peers[{number}]: value {value!r}, allowed the IP address of another machine"
+        for number, value in enumerate(["fd00:9::2%eth0", "fd00:9::2%a b"])]),
     (("networkd", ["10.9.0.2/24", "xen02", 7, "224.0.0.1", "::1"], [3], [], []), [
         *(f"network_mtu_peers[{number}]: value {value!r}, allowed the IP address of another machine"
           for number, value in enumerate(["10.9.0.2/24", "xen02", 7, "224.0.0.1", "::1"])),

@@ -89,6 +89,12 @@ def test_nobody_is_asked_who_need_not_be(tmp_path: Path) -> None:
     assert commands.asked == small.asked == []
 
 
+def test_a_host_for_which_nothing_is_described_asks_nobody(tmp_path: Path) -> None:
+    commands = Commands({"10.9.0.2": OVER_BRIDGE}, silent={"10.9.0.2"})
+    assert Host(Runner(commands), str(tmp_path)).unmet(hosts.network((), (), ()), ("mtu",), ["10.9.0.2"]) == []
+    assert commands.asked == []
+
+
 def test_without_ping_peers_are_refused() -> None:
     state = replace(hosts.converged(NETWORK), missing=frozenset({"iputils-ping"}))
     assert refusals(NETWORK, state, [], ["10.9.0.2"]) == [
