@@ -15,7 +15,8 @@ description:
   - Data of a new physical volume begins at a full stripe of the array below it.
   - A device joins a group only when it is provably empty. Signatures that an earlier volume left are wiped from new volumes only.
   - In check mode it plans against what will be there, also on a host whose arrays or whose LVM do not exist yet. A group
-    that is not there and is not in O(volume_groups) is a warning then, since an earlier step of the run may bring it.
+    that is not there and is not in O(volume_groups) is a warning then, since an earlier step of the run may bring it; so is room that
+    is missing in a group on an array which O(grow) names.
   - Keeps LVM of the host out of the volumes of O(volume_groups) by C(lvmlocal.conf), since they hold guests' disks, and asks
     C(lvmconfig) whether that holds.
   - Installs the package C(lvm2) where it is missing.

@@ -40,12 +40,15 @@ def devices(listing: str) -> dict[str, Mapping[str, Any]]:
 def carriers(listing: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """UUID of an array, in mdadm's form -> disks and partitions with its superblock, as udev told lsblk.
 
-    No other devices: a guest can write into its volume what it likes, the superblock of one of the host's arrays, too.
+    No other devices, and none that lies on one (DRBD's are disks to lsblk): a guest can write into its volume what it likes, the
+    superblock of one of the host's arrays, too.
     """
     found: dict[str, list[str]] = {}
+    stacked = {f"/dev/{device['kname']}" for entry in listing.values() for child in entry.get("children") or []
+               if (entry["type"], child["type"]) != ("disk", "part") for device in descend(child)}
     for path, entry in sorted(listing.items()):
         told = superblock({"TYPE": str(entry.get("fstype") or ""), "UUID": str(entry.get("uuid") or "")})
-        if told and entry["type"] in ("disk", "part"):
+        if told and entry["type"] in ("disk", "part") and path not in stacked:
             found.setdefault(told["MD_UUID"], []).append(path)
     return found
 

@@ -17,15 +17,19 @@ def read(runner: Runner) -> lvm.Present:
     """Ask LVM; a host without it has nothing."""
     if not runner.tool("vgs"):
         return lvm.Present({}, {}, {})
+    def real(name: str) -> str:
+        # `[unknown]` is one whose device is missing.
+        return os.path.realpath(name) if name.startswith("/") else name
+
     groups = lvm.rows(runner.read(["vgs", *_REPORT, "vg_name,vg_free,vg_extent_size"]).out, "vg")
     physical = lvm.rows(runner.read(["pvs", *_REPORT, "pv_name,vg_name,pv_size,dev_size,pe_start"]).out, "pv")
     volumes = lvm.rows(runner.read(["lvs", *_REPORT, "vg_name,lv_name,lv_size"]).out, "lv")
     return lvm.Present(
         {row["vg_name"]: (int(row["vg_free"]), int(row["vg_extent_size"])) for row in groups},
-        {os.path.realpath(row["pv_name"]): row["vg_name"] for row in physical},
+        {real(row["pv_name"]): row["vg_name"] for row in physical},
         {f"{row['vg_name']}/{row['lv_name']}": int(row["lv_size"]) for row in volumes},
         # A device that is missing has no size.
-        {os.path.realpath(row["pv_name"]): int(row["dev_size"] or 0) - int(row["pe_start"] or 0) - int(row["pv_size"] or 0)
+        {real(row["pv_name"]): int(row["dev_size"] or 0) - int(row["pe_start"] or 0) - int(row["pv_size"] or 0)
          for row in physical if row["vg_name"]},
     )
 

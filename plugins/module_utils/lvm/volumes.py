@@ -82,37 +82,48 @@ def plan(
     # What each group has left; None when its devices do not exist yet, so that nobody can know.
     free: dict[str, int | None] = {name: value[0] for name, value in present.groups.items()}
     for group in groups:
-        name = group["name"]
-        new = [device for device in group["devices"] if present.owners.get(devices.get(device) or "") != name]
-        for device in new:
-            error = _device_error(device, devices.get(device), present, disks)
-            if error:
-                result.errors.append(f"volume group '{name}': {error}")
         _use_growth(group, present, devices, grow, free, result)
-        if not new:
-            continue
-        strange = sorted(real for real, owner in present.owners.items() if owner == name and real not in devices.values())
-        if strange:
-            # Another group of this name, or one that somebody extended: a device more would tie both together.
-            result.errors.append(f"volume group '{name}': it lies on {', '.join(strange)}, which its devices do not name, and is not"
-                                 " extended. Name all of them, or give this group another name")
-        start = _alignment([(stripes or {}).get(devices.get(device) or "", 0) for device in new])
-        sizes = [_room(disks.get(devices.get(device) or ""), present.groups.get(name, (0, _EXTENT_BYTES))[1], start) for device in new]
-        aligned = [] if start == _START_BYTES else ["--dataalignment", f"{start // 1024}k"]
-        have = free.get(name, 0)
-        free[name] = None if have is None or None in sizes else have + sum(size or 0 for size in sizes)
-        if name in present.groups:
-            result.add(Action("extend", f"volume group {name}", "by " + ", ".join(new)), ["vgextend", "--yes", *aligned, name, *new])
-        else:
-            # The extents are told, as lvm.conf may set others, and the volumes' sizes are counted in them.
-            command = ["vgcreate", "--yes", "--physicalextentsize", f"{_EXTENT_BYTES}b", *aligned, name, *new]
-            result.add(Action("create", f"volume group {name}", "on " + ", ".join(new)), command)
+        _plan_group(group, present, devices, disks, stripes or {}, free, result)
     for volume in volumes:
         _plan_volume(volume, present, free, result)
     for name, left in sorted(free.items()):
         if left is not None and left < 0:
-            result.errors.append(f"volume group '{name}': the volumes need {-left / 2**30:.2f} GiB more than is free")
+            # An array below that is grown by consent may bring it, which nobody sees in check mode.
+            grows = any(device.removeprefix(MD_FOLDER) in grow for group in groups if group["name"] == name for device in group["devices"])
+            told = result.not_yet if grows else result.errors
+            told.append(f"volume group '{name}': the volumes need {-left / 2**30:.2f} GiB more than is free")
     return result
+
+
+def _plan_group(
+    group: Mapping[str, Any], present: Present, devices: Mapping[str, str | None], disks: Mapping[str, Disk], stripes: Mapping[str, int],
+    free: dict[str, int | None], result: Plan,
+) -> None:
+    """Create or extend a group by those of its devices that it does not lie on yet."""
+    name = group["name"]
+    new = [device for device in group["devices"] if present.owners.get(devices.get(device) or "") != name]
+    for device in new:
+        error = _device_error(device, devices.get(device), present, disks)
+        if error:
+            result.errors.append(f"volume group '{name}': {error}")
+    if not new:
+        return
+    strange = sorted(real for real, owner in present.owners.items() if owner == name and real not in devices.values())
+    if strange:
+        # Another group of this name, or one that somebody extended: a device more would tie both together.
+        result.errors.append(f"volume group '{name}': it lies on {', '.join(strange)}, which its devices do not name, and is not"
+                             " extended. Name all of them, or give this group another name")
+    start = _alignment([stripes.get(devices.get(device) or "", 0) for device in new])
+    sizes = [_room(disks.get(devices.get(device) or ""), present.groups.get(name, (0, _EXTENT_BYTES))[1], start) for device in new]
+    aligned = [] if start == _START_BYTES else ["--dataalignment", f"{start // 1024}k"]
+    have = free.get(name, 0)
+    free[name] = None if have is None or None in sizes else have + sum(size or 0 for size in sizes)
+    if name in present.groups:
+        result.add(Action("extend", f"volume group {name}", "by " + ", ".join(new)), ["vgextend", "--yes", *aligned, name, *new])
+    else:
+        # The extents are told, as lvm.conf may set others, and the volumes' sizes are counted in them.
+        command = ["vgcreate", "--yes", "--physicalextentsize", f"{_EXTENT_BYTES}b", *aligned, name, *new]
+        result.add(Action("create", f"volume group {name}", "on " + ", ".join(new)), command)
 
 
 def _use_growth(

@@ -26,6 +26,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model imp
     Running,
     Step,
     may_be_written,
+    wakes,
     why_frozen,
 )
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, grow_words, policy_of
@@ -38,7 +39,7 @@ OWNER = "arrays of xenfold.consolidation, role storage"
 # In our block of mdadm.conf, before a line that stood elsewhere while it did not name whom to tell.
 _BEFORE = "# before: "
 # A disk sold as 2 TB has 1863 GiB; less than this share of what the inventory says is another disk.
-_SIZE_SHARE = 0.93
+SIZE_SHARE = 0.93
 
 
 def array_uuid(host: str, name: str) -> str:
@@ -76,9 +77,11 @@ def plan(
         running = known.get(wanted)
         now = (live or {}).get(wanted) if running and running.active else None
         found = devices_of(array, wanted, disks, now)
-        errors = _told(array, wanted, found, now, result)
-        if errors or (now and now.reshaping):
+        errors = _told(array, wanted, found, now, result) + _name_taken(array, wanted, known)
+        if errors:
             pass
+        elif now and now.reshaping:
+            result.steps += _name(array, known[wanted])
         elif now and growing.wants_members(array, now):
             errors, members = _members(array, found)
             result.steps += [] if errors else _name(array, known[wanted])
@@ -104,6 +107,13 @@ def _told(array: Mapping[str, Any], wanted: str, found: Mapping[str, Disk | None
     if now and now.reshaping:
         result.notes.append(growing.note_reshape(array, now))
     return [wrong] if every else []
+
+
+def _name_taken(array: Mapping[str, Any], wanted: str, known: Mapping[str, Running]) -> list[str]:
+    """Why no command may name the array's device: it is another one."""
+    device = f"/dev/md/{array['name']}"
+    others = [value for value, running in known.items() if running.device == device and value != wanted]
+    return [f"{device} is another array, with the UUID {others[0]}; stop that one, or give this one another name"] if others else []
 
 
 def _plan_array(
@@ -181,8 +191,7 @@ def _returned(
 def _add_returned(array: Mapping[str, Any], returned: Sequence[Disk], now: Live | None, result: Plan) -> None:
     device = f"/dev/md/{array['name']}"
     for disk in returned:
-        # After a boot an array waits for the first write with everything, a rebuild too.
-        first = (("mdadm", "--readwrite", device),) if now and now.state == "read-auto" and disk is returned[0] else ()
+        first = wakes(device, now) if disk is returned[0] else []
         command = ("mdadm", "--manage", device, "--add", disk.path)
         action = Action("add", f"disk {disk.serial} to array {device}", f"as {disk.path}, which is empty")
         result.steps.append(Step(action, device, (*first, command), (disk,) if disk.first_written() else ()))
@@ -252,6 +261,9 @@ def _add_spares(
             result.notes.append(f"array '{array['name']}': spare {disk.path} (serial {disk.serial}) carries the array's superblock, but the"
                                 f" array does not count it any more: it failed or was removed. The array works without it. {refused}")
             continue
+        if now and disk.size_bytes < now.least_bytes:
+            told = f"{disk.size_bytes / 2**30:.2f} GiB; {device} needs {now.least_bytes / 2**30:.2f} GiB or more"
+            refused = refused or f"spare {disk.whole()} (serial {disk.serial}) has room for {told}"
         if refused:
             errors.append(refused)
             continue
@@ -282,9 +294,11 @@ def _set_options(array: Mapping[str, Any], now: Live, result: Plan) -> None:
     device, wanted = f"/dev/md/{array['name']}", policy_of(array)
     words = {"bitmap": "an internal bitmap", "resync": "no bitmap", "ppl": "a partial parity log"}
     if now.policy in words and wanted in words and now.policy != wanted:
-        if now.sync:
-            result.notes.append(f"array '{array['name']}': {device} gets {words[wanted]} in a later run, once its {now.sync['action']}"
-                                f" ({now.sync['percent']} %) is over: mdadm cannot do that meanwhile")
+        # The kernel takes frozen for busy (md.c, update_array_info).
+        wait = growing.waits_for(now) or ("once its synchronisation is no longer frozen" if now.frozen else "")
+        if wait:
+            result.notes.append(f"array '{array['name']}': {device} gets {words[wanted]} in a later run, {wait}: mdadm cannot do that"
+                                " meanwhile")
         else:
             commands = {"bitmap": [("--bitmap=none",)], "ppl": [("--consistency-policy=resync",)], "resync": []}[now.policy]
             commands += {"bitmap": [("--bitmap=internal",)], "ppl": [("--consistency-policy=ppl",)], "resync": []}[wanted]
@@ -330,7 +344,7 @@ def _members(array: Mapping[str, Any], disks: Mapping[str, Disk | None]) -> tupl
         if disk.serial != member["serial"]:
             errors.append(f"disk {member['id']} has the serial {disk.serial or 'none'}; the inventory says {member['serial']}")
         size, has_bytes = member.get("size_gib"), disk.on_bytes or disk.size_bytes
-        if size and has_bytes < size * 2**30 * _SIZE_SHARE:
+        if size and has_bytes < size * 2**30 * SIZE_SHARE:
             has = f"{has_bytes / 2**30:.2f} GiB"
             errors.append(f"disk {member['id']} (serial {member['serial']}) has {has}; the inventory says {size:g}")
         small = too_small(array, disk)
@@ -344,10 +358,6 @@ def _decide(
     consents: frozenset[str], homehost: str, carriers: Sequence[str],
 ) -> list[str] | Step:
     """The one step that the array needs, or errors; an empty list when nothing is to do."""
-    device = f"/dev/md/{array['name']}"
-    others = [value for value, running in known.items() if running.device == device and value != wanted]
-    if others:
-        return [f"{device} is another array, with the UUID {others[0]}; stop that one, or give this one another name"]
     cut_off = never_started(array, wanted, [*disks, *spares], known.get(wanted), carriers)
     if cut_off:
         # An array that waits holds its disks.

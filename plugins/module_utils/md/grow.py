@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
-from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import TAKES, Live, Plan, Step, may_be_written
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import TAKES, Live, Plan, Step, may_be_written, wakes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, grow_words
 
 Array = Mapping[str, Any]
@@ -46,8 +46,12 @@ def plan_members(
     fresh = [disk for disk in devices if disk.path not in now.there()]
     ready = [member for member in now.members if member.attached and member.slot is None and "faulty" not in member.states]
     if len(fresh) > wanted - now.raid_disks:
-        named = ", ".join(f"{disk.whole()} (serial {disk.serial})" for disk in fresh)
-        return [f"{counts}, and {len(fresh)} of those are not in it: {named}. Name the disks that it has, and those that come"]
+        told = ", ".join(f"{disk.whole()} (serial {disk.serial})" for disk in fresh)
+        return [f"{counts}, and {len(fresh)} of those are not in it: {told}. Name the disks that it has, and those that come"]
+    named = {disk.path for disk in devices}
+    others = [member.path for member in now.members if member.attached and member.slot is not None and member.path not in named]
+    if others:
+        return [f"{counts}, and {', '.join(others)}, which it has, is none of those. Replace first, then grow"]
     unfit = _unfit(now)
     if unfit:
         return [f"{counts}, and it is not grown: {unfit}"]
@@ -62,27 +66,37 @@ def plan_members(
     if wait:
         result.notes.append(f"array '{array['name']}': {device} is grown from {now.raid_disks} to {wanted} members in a later run, {wait}")
         return []
-    first: list[tuple[str, ...]] = [("mdadm", "--readwrite", device)] if now.state == "read-auto" else []
+    result.steps += _steps(device, now, wanted, fresh)
+    return []
+
+
+def _steps(device: str, now: Live, wanted: int, fresh: Sequence[Disk]) -> list[Step]:
+    """Add the disks that come, then take them as members. wanted: number of members."""
+    steps: list[Step] = []
+    first = wakes(device, now)
     for disk in fresh:
         add = ("mdadm", "--manage", device, "--add", disk.path)
         detail = f"as {disk.path}" + (", wiped by consent" if disk.uses else "")
         action = Action("add", f"disk {disk.serial} to array {device}", detail)
-        result.steps.append(Step(action, device, (*first, add), (disk,) if disk.first_written() else ()))
+        steps.append(Step(action, device, (*first, add), (disk,) if disk.first_written() else ()))
         first = []
     # The kernel refuses to reshape with a partial parity log (raid5.c, check_reshape); a bitmap it makes larger.
     first += [("mdadm", "--grow", device, "--consistency-policy=resync")] if now.policy == "ppl" else []
     detail = f"from {now.raid_disks} to {wanted} members, in the background"
     detail += "; until that is over without its partial parity log" if now.policy == "ppl" else ""
     command = ("mdadm", "--grow", device, f"--raid-devices={wanted}")
-    result.steps.append(Step(Action("grow", f"array {device}", detail), device, (*first, command)))
-    return []
+    return [*steps, Step(Action("grow", f"array {device}", detail), device, (*first, command))]
 
 
 def plan_size(array: Array, now: Live, consented: bool, result: Plan) -> bool:
     """Let it use all of its disks when it uses less; whether that is done or waited for, so that nothing else is changed of it."""
     device, extra = f"/dev/md/{array['name']}", now.extra_bytes()
     least = max(LEAST_BYTES, 2 * 1024 * (array.get("chunk_kib") or 0))
-    if not LEVELS[array["level"]][1] or extra < least or _unfit(now):
+    if not LEVELS[array["level"]][1] or extra < least:
+        return False
+    unfit = _unfit(now)
+    if unfit:
+        result.notes += [f"array '{array['name']}': {device} is not grown: {unfit}"] if consented else []
         return False
     told = f"{extra / 2**30:.2f} GiB of each disk"
     if not consented:
@@ -94,7 +108,7 @@ def plan_size(array: Array, now: Live, consented: bool, result: Plan) -> bool:
         result.notes.append(f"array '{array['name']}': {device} gets {told} in a later run, {wait}")
         return True
     # mdadm(8), SIZE CHANGES: not with an active bitmap. The kernel refuses with a partial parity log. Both come back with a later run.
-    first: list[tuple[str, ...]] = [("mdadm", "--readwrite", device)] if now.state == "read-auto" else []
+    first = wakes(device, now)
     first += {"bitmap": [("mdadm", "--grow", device, "--bitmap=none")],
               "ppl": [("mdadm", "--grow", device, "--consistency-policy=resync")]}.get(now.policy, [])
     detail = f"by {told}; the volume group on it gets the room in the same run"

@@ -50,6 +50,18 @@ def sync_of(action: str, completed: str) -> dict[str, Any] | None:
     return {"action": action, "percent": percent}
 
 
+def _value(folder: Path, file: str) -> str:
+    try:
+        return (folder / file).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _number(text: str) -> int:
+    first = text.partition(" ")[0]
+    return int(first) if first.isdigit() else 0
+
+
 def read_live(device: str) -> Live | None:
     """What the kernel tells of an array, given by any of its names; None when there is none."""
     kernel = look.resolve(device)
@@ -57,34 +69,25 @@ def read_live(device: str) -> Live | None:
         return None
     name = os.path.basename(kernel)
     folder = Path("/sys/block") / name / "md"
-
-    def value(file: str, of: Path = folder) -> str:
-        try:
-            return (of / file).read_text().strip()
-        except OSError:
-            return ""
-
-    def number(text: str) -> int:
-        first = text.partition(" ")[0]
-        return int(first) if first.isdigit() else 0
-
     members, offsets = [], [0]
     for entry in sorted(folder.glob("dev-*")):
-        disk, slot = entry.name.removeprefix("dev-"), value("slot", entry)
+        disk, slot = entry.name.removeprefix("dev-"), _value(entry, "slot")
         # A new disk may get the name of one that was pulled; md holds the old one only.
         holds = (Path("/sys/class/block") / disk / "holders" / name).exists()
-        states = frozenset(value("state", entry).split(",")) - {""}
-        offsets.append(number(value("offset", entry)))
-        room = 512 * (number(value("size", Path("/sys/class/block") / disk)) - offsets[-1])
+        states = frozenset(_value(entry, "state").split(",")) - {""}
+        offsets.append(_number(_value(entry, "offset")))
+        room = 512 * (_number(_value(Path("/sys/class/block") / disk, "size")) - offsets[-1])
         members.append(Member(f"/dev/{disk.replace('!', '/')}", int(slot) if slot.isdigit() else None, states, holds, max(0, room)))
-    size, action = value("component_size"), value("sync_action")
+    size, action = _value(folder, "component_size"), _value(folder, "sync_action")
     return Live(
-        kernel, value("level"), value("array_state"), int(value("degraded") or 0), value("consistency_policy"),
-        {file: text for file in ("sync_speed_min", "sync_speed_max") if (text := value(file))},
-        sync_of(action, value("sync_completed")),
+        kernel, _value(folder, "level"), _value(folder, "array_state"), _number(_value(folder, "degraded")),
+        _value(folder, "consistency_policy"),
+        {file: text for file in ("sync_speed_min", "sync_speed_max") if (text := _value(folder, file))},
+        sync_of(action, _value(folder, "sync_completed")),
         int(size) * 1024 + max(offsets) * 512 if size.isdigit() else 0, tuple(members),
         # While it is reshaped: the new number, then the old one in brackets.
-        number(value("raid_disks")), number(size) * 1024, action == "reshape" or value("reshape_position") not in ("", "none"),
+        _number(_value(folder, "raid_disks")), _number(size) * 1024,
+        action == "reshape" or _value(folder, "reshape_position") not in ("", "none"),
         action == "frozen",
     )
 
@@ -102,22 +105,15 @@ def describe(arrays: Iterable[Mapping[str, Any]], uuids: Mapping[str, str]) -> l
         device = f"/dev/md/{array['name']}"
         kernel = look.resolve(device)
         sysfs = Path("/sys/block") / os.path.basename(kernel or "none") / "md"
-
-        def value(name: str, folder: Path = sysfs) -> str:
-            try:
-                return (folder / name).read_text().strip()
-            except OSError:
-                return ""
-
         found.append({
             "name": array["name"],
             "device": device,
             "kernel_device": kernel,
             "uuid": uuids[array["name"]],
-            "state": value("array_state") or "absent",
-            "missing_members": int(value("degraded") or 0),
+            "state": _value(sysfs, "array_state") or "absent",
+            "missing_members": _number(_value(sysfs, "degraded")),
             "members": [member["serial"] for member in array["members"]],
-            "resync": sync_of(value("sync_action"), value("sync_completed")),
+            "resync": sync_of(_value(sysfs, "sync_action"), _value(sysfs, "sync_completed")),
         })
     return found
 

@@ -80,11 +80,12 @@ def never_started(
     """Path -> device as an empty one, of those with superblocks from a `mdadm --create` that was cut off; empty when that is not certain.
 
     It is when no superblock of the array counts an event, wherever it lies, and behind each there are the zeros that a run writes first:
-    an array that somebody rescues by hand, read-only, has data there. carriers: all devices of the host with the array's superblock.
+    an array that somebody rescues by hand, read-only, has data there. carriers: all devices of the host with the array's superblock; a
+    list without those that are known to have it does not tell of others either.
     """
     owned = [device for device in devices if device.md.get("MD_UUID") == wanted]
     waits = r"\S+ is held by md\S+|raid\d+ \S+ runs on it|the kernel has it in use" if running else r"\Z\A"
-    if (running and running.active) or set(carriers) - {device.path for device in owned}:
+    if (running and running.active) or set(carriers) != {device.path for device in owned}:
         return {}
     if not all(_never_counted(array, wanted, device) and device.bare and all(re.fullmatch(waits, use) for use in device.work)
                for device in owned):

@@ -109,6 +109,11 @@ def may_be_written(disk: Disk, consents: frozenset[str]) -> str | None:
     return None
 
 
+def wakes(device: str, now: Live | None) -> list[tuple[str, ...]]:
+    """What makes an array begin that waits after a boot, with a rebuild too, for the first write; nothing when it does not wait."""
+    return [("mdadm", "--readwrite", device)] if now and now.state == "read-auto" else []
+
+
 def kernel_name(path: str) -> str:
     """A device's name in sysfs, by which mdadm takes a member whose device is no more."""
     return path.removeprefix("/dev/").replace("/", "!")

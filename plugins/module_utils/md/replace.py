@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
-from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import wrong_level
-from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import Live, Member, Step, kernel_name, may_be_written
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays import SIZE_SHARE, wrong_level
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import Live, Member, Step, kernel_name, may_be_written, wakes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, disks_of
 
 Array = Mapping[str, Any]
@@ -80,10 +80,10 @@ def plan(
     if result.errors:
         result.steps, result.later = [], []
     _judge(result, now, fresh)
-    if result.waits and now.state == "read-auto":
-        # So it is after a boot, with a rebuild that was begun before.
-        command = ("mdadm", "--readwrite", device)
-        result.steps, result.waits = [Step(Action("start", f"array {device}", "it waits for the first write"), device, (command,))], False
+    first = wakes(device, now)
+    if result.waits and first:
+        # A rebuild that was begun before the boot.
+        result.steps, result.waits = [Step(Action("start", f"array {device}", "it waits for the first write"), device, tuple(first))], False
     return result
 
 
@@ -181,12 +181,10 @@ def _add(device: str, now: Live, new: Disk | None, consents: frozenset[str], err
     if refused:
         errors.append(refused)
         return None
-    # After a boot an array waits for the first write with everything, a rebuild too.
-    commands: list[tuple[str, ...]] = [("mdadm", "--readwrite", device)] if now.state == "read-auto" else []
-    commands.append(("mdadm", "--manage", device, "--add", new.path))
+    commands = (*wakes(device, now), ("mdadm", "--manage", device, "--add", new.path))
     detail = f"as {new.path}" + (", wiped by consent" if new.uses else "")
     wipe = (new,) if new.first_written() else ()
-    return Step(Action("add", f"disk {new.serial} to array {device}", detail), device, tuple(commands), wipe)
+    return Step(Action("add", f"disk {new.serial} to array {device}", detail), device, commands, wipe)
 
 
 def _remove(device: str, path: str, serial: str, why: str) -> Step:
@@ -264,7 +262,7 @@ def inventory_lines(
     if not old:
         return []
     item = {**new, "iops": old.get("iops")}
-    if old.get("size_gib") and new["size_gib"] >= 0.93 * old["size_gib"]:
+    if old.get("size_gib") and new["size_gib"] >= SIZE_SHARE * old["size_gib"]:
         item["size_gib"] = old["size_gib"]
     fresh = member_with(now, serials, new["serial"])
     filled = [spare for spare in array.get("spares") or []

@@ -56,18 +56,20 @@ def test_a_create_that_was_cut_off_is_begun_again(known, numbers, level):
 
 
 @pytest.mark.parametrize(("found", "known", "carriers", "level"), [
-    ({"D1": unborn(1, MD_EVENTS="1")}, {}, (), 10),
-    ({"D1": unborn(1), "D2": unborn(2, MD_EVENTS="7")}, {}, (), 10),
-    ({"D1": unborn(1, MD_LEVEL="raid0")}, {}, (), 0),
-    ({"D1": unborn(1, MD_LEVEL="raid1")}, {}, (), 10),
+    ({"D1": unborn(1, MD_EVENTS="1")}, {}, ("/dev/vdb",), 10),
+    ({"D1": unborn(1), "D2": unborn(2, MD_EVENTS="7")}, {}, ("/dev/vdb", "/dev/vdc"), 10),
+    ({"D1": unborn(1, MD_LEVEL="raid0")}, {}, ("/dev/vdb",), 0),
+    ({"D1": unborn(1, MD_LEVEL="raid1")}, {}, ("/dev/vdb",), 10),
     # Data where the array's begins: somebody made it by hand over what was there, and started it read-only.
-    ({"D1": unborn(1, bare=False)}, {}, (), 10),
-    ({"D1": unborn(1, (*SUPERBLOCK, "ext4 signature"))}, {}, (), 10),
-    ({"D1": unborn(1, work=("vdb is mounted at /srv",))}, {}, (), 10),
-    ({"D1": unborn(1, work=("vdb is mounted at /srv",))}, WAITS, (), 10),
-    ({"D1": unborn(1, work=HELD)}, {}, (), 10),
+    ({"D1": unborn(1, bare=False)}, {}, ("/dev/vdb",), 10),
+    ({"D1": unborn(1, (*SUPERBLOCK, "ext4 signature"))}, {}, ("/dev/vdb",), 10),
+    ({"D1": unborn(1, work=("vdb is mounted at /srv",))}, {}, ("/dev/vdb",), 10),
+    ({"D1": unborn(1, work=("vdb is mounted at /srv",))}, WAITS, ("/dev/vdb",), 10),
+    ({"D1": unborn(1, work=HELD)}, {}, ("/dev/vdb",), 10),
     # Another disk of the host has a superblock of the array.
     ({"D1": unborn(1)}, {}, ("/dev/vdb", "/dev/vdz"), 10),
+    # udev does not know what this disk has, so it may not know of another one either.
+    ({"D1": unborn(1)}, {}, (), 10),
 ])
 @pytest.mark.parametrize("consents", [(), ("D1", "D2", "D3", "D4")])
 def test_what_may_have_been_started_is_refused(found, known, carriers, level, consents):

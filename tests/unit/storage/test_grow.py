@@ -36,7 +36,7 @@ LIVE = model.Live("/dev/md127", "raid10", "clean", policy="bitmap", least_bytes=
 def plan(
     array: dict[str, Any], now: model.Live, grow: bool = True, consents: tuple[str, ...] = (), known: Any = None, **found: Any,
 ) -> model.Plan:
-    there = disks(**owned(MD_LEVEL=now.level, MD_DEVICES=str(now.raid_disks)), **{"D5": FRESH, **found})
+    there = disks(**{**owned(MD_LEVEL=now.level, MD_DEVICES=str(now.raid_disks)), "D5": FRESH, **found})
     may = frozenset({"guests"} if grow else ())
     return md.plan("xen01", "xen01", [array], there, known or RUNS, frozenset(consents), {WANTED: now}, may)
 
@@ -99,6 +99,27 @@ def test_what_is_not_grown_is_named(array, now, grow, found, text):
     made = plan(array, now, grow, **found)
     assert text in " ".join(made.errors), made.errors
     assert made.steps == []
+
+
+@pytest.mark.parametrize(("array", "now"), [
+    (FIVE, LIVE), (ARRAY, live(policy="resync")), (ARRAY, live(missing=1)), (FIVE, live(reshaping=True, raid_disks=5)),
+])
+def test_no_command_names_a_device_that_is_another_array(array, now):
+    other = "0:0:0:1"
+    known = {WANTED: model.Running("/dev/md127", True), other: model.Running(DEVICE, True)}
+    made = plan(array, now, known=known)
+    assert made.steps == []
+    [error] = made.errors
+    assert error.startswith(f"array 'guests': {DEVICE} is another array, with the UUID {other}; stop that one")
+
+
+def test_a_replacement_is_not_hidden_in_a_growth():
+    now = live(members=(*MEMBERS[:3], model.Member("/dev/vdz", 3, IN_SYNC), SPARE))
+    made = plan(FIVE, now, D4=Disk("/dev/vde", "D4", 2 * GIB, (), (), {}))
+    assert made.steps == []
+    [error] = made.errors
+    assert error.endswith("it exists with 4 members; the inventory says 5, and /dev/vdz, which it has, is none of those. Replace first,"
+                          " then grow")
 
 
 def test_a_disk_with_data_joins_by_its_own_consent():
@@ -176,6 +197,31 @@ def test_room_that_is_not_used_is_told_without_consent():
     [note] = made.notes
     assert note == ("array 'guests': /dev/md/guests leaves 1.00 GiB of each disk unused, as all of them are larger than it needs."
                     f" It is grown by consent: {WORDS}")
+
+
+@pytest.mark.parametrize(("grow", "notes"), [(True, 1), (False, 0)])
+def test_a_growth_that_cannot_be_is_told_to_who_consented(grow, notes):
+    now = roomy(GIB)
+    lost = dataclasses.replace(SPARE, attached=False, room_bytes=3 * GIB)
+    made = plan(ARRAY, dataclasses.replace(now, members=(*now.members, lost)), grow)
+    assert made.steps == []
+    assert made.notes == [f"array 'guests': {DEVICE} is not grown: /dev/vdf has failed or is gone"] * notes
+
+
+@pytest.mark.parametrize(("now", "wait"), [
+    (live(policy="resync", frozen=True), "once its synchronisation is no longer frozen"),
+    (live(policy="resync", sync=RESYNC), "once its resync (12.5 %) is over"),
+])
+def test_a_bitmap_waits_until_the_kernel_takes_it(now, wait):
+    made = plan(ARRAY, now)
+    assert made.steps == []
+    assert made.notes[-1] == f"array 'guests': {DEVICE} gets an internal bitmap in a later run, {wait}: mdadm cannot do that meanwhile"
+
+
+def test_a_spare_that_is_too_small_is_refused_before_it_is_wiped():
+    spare = {"id": "virtio-D5", "serial": "D5", "size_gib": 2}
+    made = plan({**ARRAY, "spares": [spare]}, live(least_bytes=3 * GIB), D5=dataclasses.replace(FRESH, uses=("x",)), consents=("D5",))
+    assert made.errors == [f"array 'guests': spare /dev/vdf (serial D5) has room for 2.00 GiB; {DEVICE} needs 3.00 GiB or more"]
 
 
 def test_the_size_waits_until_nothing_is_synchronised():

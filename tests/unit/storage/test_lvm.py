@@ -7,11 +7,15 @@ import re
 
 import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
+from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import host as lvm_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
+from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.storage.samples import GIB
+from tests.unit.storage.test_block import Recorded
+from tests.unit.storage.test_modules import expanded
 
 MIB = 2**20
 GROUP = {"name": "vg", "devices": ["/dev/md/guests"]}
@@ -88,6 +92,16 @@ def test_a_group_is_extended_by_what_it_lacks():
 def test_lvm_refuses(present, volumes, disks, text):
     plan = lvm.plan([GROUP], volumes, present, REAL, disks)
     assert text in " ".join(plan.errors + plan.not_yet)
+
+
+def test_a_device_that_is_missing_has_no_path(monkeypatch):
+    monkeypatch.setattr(Runner, "tool", lambda _runner, _name: True)
+    shown = {"lvm": {"vg": [["vg", 0, 4194304]], "pv": [["[unknown]", "vg", 8388608, "", ""]]}}
+    there = lvm_host.read(Runner(Recorded(expanded(shown, False))))
+    assert there.owners == {"[unknown]": "vg"}
+    device = "/dev/md/a"
+    made = lvm.plan([{"name": "vg", "devices": [device]}], [], there, {device: "/dev/md127"}, {"/dev/md127": Disk("", "", GIB, (), (), {})})
+    assert "volume group 'vg': it lies on [unknown], which its devices do not name" in " ".join(made.errors)
 
 
 def test_one_device_under_two_names_is_refused():

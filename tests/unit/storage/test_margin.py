@@ -215,3 +215,16 @@ def test_carriers_are_disks_and_partitions_and_no_volumes_of_guests():
                "/dev/dm-3": {"type": "lvm", **superblock},
                "/dev/vdd": {"type": "disk", "fstype": "ext4", "uuid": superblock["uuid"]}, "/dev/vde": {"type": "disk"}}
     assert parse.carriers(listing) == {WANTED: ["/dev/vdb", "/dev/vdc1"]}
+
+
+def test_what_lies_on_a_volume_is_no_carrier():
+    """DRBD's devices, and partitions of a guest's disk that are mapped, are disks and partitions to lsblk."""
+    superblock = {"fstype": "linux_raid_member", "uuid": "758596a3-ce95-5891-9306-cea6a43b1171", "children": []}
+    part = {"kname": "drbd0p1", "type": "part", **superblock}
+    drbd = {"kname": "drbd0", "type": "disk", **superblock, "children": [part]}
+    mapped = {"kname": "dm-4", "type": "part", **superblock}
+    volume = {"kname": "dm-3", "type": "lvm", "children": [drbd, mapped]}
+    own = {"kname": "vdb1", "type": "part", **superblock, "children": [volume]}
+    whole = {"kname": "vdb", "type": "disk", "children": [own]}
+    listing = {f"/dev/{entry['kname']}": entry for entry in (part, drbd, mapped, volume, own, whole)}
+    assert parse.carriers(listing) == {WANTED: ["/dev/vdb1"]}

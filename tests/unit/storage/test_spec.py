@@ -109,6 +109,8 @@ def test_the_replacement_documents_its_options():
 @pytest.mark.parametrize(("module", "option", "variable", "keys"), [
     (md_array, "arrays", "storage_arrays", storage_spec.ARRAY_SPEC),
     (md_array, "wipe", "storage_wipe", storage_spec.WIPE_SPEC),
+    (md_array, "grow", "storage_grow", storage_spec.GROW_SPEC),
+    (lvm_volumes, "grow", "storage_grow", storage_spec.GROW_SPEC),
     (lvm_volumes, "volume_groups", "storage_volume_groups", storage_spec.VOLUME_GROUP_SPEC),
     (lvm_volumes, "volumes", "storage_volumes", storage_spec.VOLUME_SPEC),
 ])
