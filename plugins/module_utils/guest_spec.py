@@ -131,6 +131,12 @@ def _wrong(key: str, value: Any, allowed: str) -> str:
     return f"{key}: value {value!r}, allowed {allowed}"
 
 
+def is_in_range(key: str, value: int) -> bool:
+    """Whether a number may stand under a key that has a range."""
+    low, high, _unit = _RANGES[key]
+    return low <= value <= high
+
+
 def given(mapping: Guest) -> dict[str, Any]:
     """A mapping without the keys that are null."""
     return {key: value for key, value in mapping.items() if value is not None}
@@ -203,7 +209,7 @@ def _shape(spec: Mapping[str, Mapping[str, Any]], values: Guest, path: str) -> l
                     errors += _shape(rule["options"], part, f"{place}[{index}].")
         elif rule["type"] == "dict":
             errors += _shape(rule["options"], value, f"{place}.")
-        elif key in _RANGES and not _RANGES[key][0] <= value <= _RANGES[key][1]:
+        elif key in _RANGES and not is_in_range(key, value):
             low, high, unit = _RANGES[key]
             errors.append(_wrong(place, value, f"{low} to {high} {unit}".rstrip()))
         elif rule["type"] == "str" and "choices" not in rule and not (value and value.isascii() and value.isprintable()):

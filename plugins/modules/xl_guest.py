@@ -18,6 +18,8 @@ description:
     RV(pending) and warned of.
   - A guest is not started while a domain of its name is on the host in any state, nor while it is on its way to or from the
     host, nor before its disks, kernel and bridges are there.
+  - What a killed creation has left is taken away before the guest is started - a domain with the guest's UUID that never ran and has no
+    configuration yet, while no xl builds one.
   - Guests of the host that are not in the list are left alone and returned in RV(unmanaged).
   - In check mode a host on which Xen does not run yet counts as a host without guests.
 extends_documentation_fragment: xenfold.consolidation.attributes
@@ -304,6 +306,7 @@ unmanaged:
   sample: [old01]
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -317,7 +320,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import ap
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
 
 
-def guests_after(guests: list[dict[str, Any]], domains: Any) -> dict[str, Any]:
+def guests_after(guests: Iterable[Mapping[str, Any]], domains: Any) -> dict[str, Any]:
     """State and size of each guest of the list."""
     found = {}
     for guest in guests:

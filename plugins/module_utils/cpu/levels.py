@@ -141,7 +141,7 @@ def levels_of(answers: Mapping[str, Mapping[str, Any]], stored: Mapping[str, Lev
             raise ValueError(f"pool '{pool}': {error}") from error
         before = stored.get(pool)
         if before and pool not in shrink:
-            _refuse_shrinking(pool, before, offers)
+            _refuse_shrinking(pool, before, level, offers)
         levels[pool] = level.data()
         hidden = ", ".join(levels[pool]["hidden"]) or "nothing"
         lines.append(f"pool '{pool}': {len(offers)} host{'' if len(offers) == 1 else 's'}; hidden from guests: {hidden}")
@@ -151,9 +151,13 @@ def levels_of(answers: Mapping[str, Mapping[str, Any]], stored: Mapping[str, Lev
     return {"levels": levels, "lines": lines}
 
 
-def _refuse_shrinking(pool: str, before: Level, offers: Mapping[str, Offer]) -> None:
-    for host, offer in offers.items():
-        lost = lacks(before, offer)
+def _refuse_shrinking(pool: str, before: Level, level: Level, offers: Mapping[str, Offer]) -> None:
+    losses = [(host, offer, lacks(before, offer)) for host, offer in offers.items()]
+    # One that has all of it and more in the register that arch-caps announces takes arch-caps from the others.
+    gone = features.names_of(features.without(before.features, level.features))
+    losses += [(host, offer, gone) for host, offer in offers.items()
+               if any(offer.words[index] != before.features[index] for index in features.MSR_WORDS)]
+    for host, offer, lost in losses:
         if lost or offer.vendor != before.vendor:
             why = f"{', '.join(lost)}" if offer.vendor == before.vendor else f"CPUs of {before.vendor}: it has {offer.vendor}"
             raise ValueError(

@@ -55,7 +55,8 @@ class Host:
         names = self._names({domid for _kind, domid, _device in found})
         groups = self._groups()
         qdiscs = kernel.qdiscs(self._ask(["tc", "-j", "qdisc", "show"]))
-        bridges = {name: self._uplinks(name) for name in plan.minima(wanted) if self._at(f"/sys/class/net/{name}/bridge").is_dir()}
+        cards = kernel.interfaces(found)
+        bridges = {name: self._uplinks(name, cards) for name in plan.minima(wanted) if self._at(f"/sys/class/net/{name}/bridge").is_dir()}
         ours = {port.device for ports in bridges.values() for port in ports
                 if (qdisc := qdiscs.get(port.device)) and (qdisc.kind, qdisc.handle) == ("htb", kernel.HANDLE)}
         return kernel.Actual(
@@ -81,9 +82,17 @@ class Host:
         code, out, _err = self._run(["xenstore-read", "-p", *keys], None) if keys else (0, "", "")
         if code != 0:
             # One that is gone keeps xenstore-read from telling the others.
-            out = "".join(self._run(["xenstore-read", "-p", key], None)[1] for key in keys)
+            out = "".join(map(self._node, keys))
         pairs = (line.partition(": ") for line in out.splitlines())
         return {keys[key]: name for key, _colon, name in pairs if key in keys}
+
+    def _node(self, key: str) -> str:
+        """What `xenstore-read -p` tells of a node, empty when it is gone. No answer is none: guests without a name lose their limits."""
+        argv = ["xenstore-read", "-p", key]
+        code, out, err = self._run(argv, None)
+        if code != 0 and "couldn't read path" not in err:
+            raise HostError(f"'{' '.join(argv)}' failed with return code {code}: {err.strip() or 'nothing'}")
+        return out
 
     def _queues(self) -> dict[str, int]:
         return {path.name: len(list(path.glob("queues/tx-*"))) or 1 for path in self._at("/sys/class/net").glob("*")}
@@ -103,9 +112,10 @@ class Host:
             for path in sorted(self._at(plan.OURS).glob(f"{plan.PREFIX}*"))
         }
 
-    def _uplinks(self, bridge: str) -> tuple[kernel.Uplink, ...]:
+    def _uplinks(self, bridge: str, cards: frozenset[str]) -> tuple[kernel.Uplink, ...]:
         ports = sorted(path.name for path in self._at(f"/sys/class/net/{bridge}/brif").glob("*"))
-        return tuple(self._uplink(port) for port in ports if not _GUEST_PORT.fullmatch(port))
+        return tuple(self._uplink(port) for port in ports
+                     if not _GUEST_PORT.fullmatch(port) and port.removesuffix("-emu") not in cards)
 
     def _uplink(self, device: str) -> kernel.Uplink:
         # Several VLANs share what is below them, so that is where shares are held.

@@ -119,13 +119,22 @@ def disks(found: Mapping[tuple[str, int, int], Mapping[str, str]], names: Mappin
     return tuple(listed)
 
 
+def interfaces(found: Mapping[tuple[str, int, int], Mapping[str, str]]) -> frozenset[str]:
+    """The interfaces in dom0 of all guests' network cards, also of those that are not connected."""
+    return frozenset(_interface(domid, device, nodes) for (kind, domid, device), nodes in found.items() if kind == "vif")
+
+
+def _interface(domid: int, device: int, nodes: Mapping[str, str]) -> str:
+    return nodes.get("vifname", f"vif{domid}.{device}")
+
+
 def vifs(found: Mapping[tuple[str, int, int], Mapping[str, str]], names: Mapping[int, str],
          queues: Mapping[str, int]) -> tuple[Vif, ...]:
     """The network cards that guests are connected to. queues: interface in dom0 -> how many it has; one that is not there yet is left
     out."""
     listed = []
     for (kind, domid, device), nodes in sorted(found.items()):
-        interface = nodes.get("vifname", f"vif{domid}.{device}")
+        interface = _interface(domid, device, nodes)
         if kind == "vif" and nodes.get("state") == "4" and domid in names and "mac" in nodes and interface in queues:
             listed.append(Vif(names[domid], nodes["mac"].lower(), f"/local/domain/0/backend/vif/{domid}/{device}", interface,
                               nodes.get("rate"), queues[interface]))

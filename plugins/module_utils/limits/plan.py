@@ -24,6 +24,7 @@ USABLE_PERCENT, MOST_PERCENT = 95, 90
 """Of an uplink's speed: what its classes share, as a frame is longer on the wire than tc counts; and what all minima may take together,
 so that the host itself is heard."""
 
+NETWORK_KEYS = ("rate_mbps", "receive_mbps", "min_mbps")
 _REST, _FIRST = 2, 16
 _BITS_TO_BYTES = 125_000
 _SUBTREE = "cgroup.subtree_control"

@@ -40,6 +40,8 @@ _UNIT_TEXT = f"""# Written by Xenfold; changes by hand are lost.
 Description=Limits of guests' disks and networks (Xenfold)
 ConditionPathExists=/sys/hypervisor/type
 After=xen.service
+# Guests that start with the host have their limits from the first moment.
+Before=xendomains.service
 StartLimitIntervalSec=0
 
 [Service]
@@ -70,6 +72,7 @@ class Change:
     steps: list[plan.Step] = field(default_factory=list)
     actual: kernel.Actual | None = None
     lift: bool = False
+    reload: bool = False
     enable: bool = False
     start: str = ""
     obstacles: list[str] = field(default_factory=list)
@@ -140,9 +143,13 @@ def compare(runner: Runner, guests: Sequence[Mapping[str, Any]], visitors: plan.
     if any_limits:
         found.obstacles += _partitions(guests)
         found.files = differing(files, texts)
+        # A run that was cut off has written the unit and told systemd nothing.
+        found.reload = unit.get("NeedDaemonReload") == "yes"
         found.enable = unit.get("UnitFileState") != "enabled"
         if unit.get("SubState") != "running":
             found.start = "start"
+        elif found.reload:
+            found.start = "restart"
     ready = xen_runs and runner.tool("xenstore-ls") and runner.tool("tc")
     machine = _machine(runner)
     settled = found.lift or found.files or found.start
@@ -166,7 +173,7 @@ def compare(runner: Runner, guests: Sequence[Mapping[str, Any]], visitors: plan.
 def _read(machine: host.Host, wanted: plan.Wanted) -> kernel.Actual:
     try:
         return machine.read(wanted)
-    except host.HostError as error:
+    except (host.HostError, OSError) as error:
         raise LimitsError(f"limits of guests cannot be read: {error}") from error
 
 
@@ -206,7 +213,7 @@ def apply(runner: Runner, change: Change) -> None:
         return
     for file in change.files:
         write_atomically(WantedFile(_at(file.path), file.content, file.mode))
-    if any(file.path == UNIT_FILE for file in change.files):
+    if change.reload or any(file.path == UNIT_FILE for file in change.files):
         runner.change(["systemctl", "daemon-reload"])
     if change.enable:
         runner.change(["systemctl", "enable", UNIT])

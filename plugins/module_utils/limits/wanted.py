@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import check_name, is_in_range
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.kernel import DISK_KEYS
-from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.plan import Wanted
+from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.plan import NETWORK_KEYS, Wanted
 
-NETWORK_KEYS = ("rate_mbps", "receive_mbps", "min_mbps")
+_VISITORS_KEYS = {"disks": {*DISK_KEYS}, "networks": {"bridge", *NETWORK_KEYS} - {"min_mbps"}}
 
 
 def wanted_of(guests: Iterable[Mapping[str, Any]]) -> Wanted:
@@ -56,13 +57,19 @@ def check_visitors(visitors: Any) -> list[str]:
                 isinstance(part, Mapping) and all(isinstance(limits, Mapping) for limits in part.values()) for part in parts.values()):
             errors.append(f"{key}: value {parts!r}, allowed disks and networks as the filter limits_of gives them")
             continue
-        for kind, needed, allowed in (("disks", set(), set(DISK_KEYS)), ("networks", {"bridge"}, {"bridge", "rate_mbps", "receive_mbps"})):
-            for device, limits in parts[kind].items():
-                numbers = [value for name, value in limits.items() if name != "bridge"]
-                if not needed <= set(limits) <= allowed or not all(type(value) is int and value > 0 for value in numbers):
-                    errors.append(f"{key}: {kind}: {device}: value {dict(limits)!r}, allowed {', '.join(sorted(allowed))} as the filter "
-                                  "limits_of gives them")
+        name_error = check_name(guest)
+        errors += [f"{key}: {name_error}"] if name_error else []
+        for kind, allowed in _VISITORS_KEYS.items():
+            errors += [f"{key}: {kind}: {device}: value {dict(limits)!r}, allowed {', '.join(sorted(allowed))} as the filter limits_of "
+                       "gives them" for device, limits in parts[kind].items() if not _can_be_followed(kind, device, limits, allowed)]
     return errors
+
+
+def _can_be_followed(kind: str, device: Any, limits: Mapping[str, Any], allowed: set[str]) -> bool:
+    numbers = {key: value for key, value in limits.items() if key != "bridge"}
+    # xenstore's addresses are compared in lower case; a disk without any limit is none that has limits.
+    told = isinstance(limits.get("bridge"), str) and device == str(device).lower() if kind == "networks" else bool(limits)
+    return told and set(limits) <= allowed and all(type(value) is int and is_in_range(key, value) for key, value in numbers.items())
 
 
 def text_of(wanted: Wanted) -> str:

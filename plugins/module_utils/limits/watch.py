@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from . import host, kernel, plan
 
@@ -24,7 +25,7 @@ SAFETY_SECONDS = 60.0
 
 
 class WatchEndedError(Exception):
-    """xenstore tells nothing more."""
+    """xenstore tells nothing more, or what it is told of is to be followed by another program."""
 
 
 def load(path: str) -> plan.Wanted:
@@ -33,14 +34,26 @@ def load(path: str) -> plan.Wanted:
         guests = json.loads(Path(path).read_text(encoding="utf-8"))["guests"]
         for parts in guests.values():
             for limits in parts["disks"].values():
-                if not limits or not all(key in kernel.DISK_KEYS and int(value) > 0 for key, value in limits.items()):
+                if not limits or not set(limits) <= set(kernel.DISK_KEYS) or not all(map(_counts, limits.values())):
                     raise ValueError(f"{limits!r} are no limits of a disk")
             for network in parts["networks"].values():
-                if "bridge" not in network:
+                numbers = {key: value for key, value in network.items() if key != "bridge"}
+                known = isinstance(network["bridge"], str) and set(numbers) <= set(plan.NETWORK_KEYS)
+                if not known or not all(map(_counts, numbers.values())):
                     raise ValueError(f"{network!r} is no network")
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: {error!r}; the next run of the role guests writes it anew") from error
     return dict(guests)
+
+
+def _counts(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def stamps(path: str) -> list[tuple[str, int, int]]:
+    """What tells whether the file of limits, or this program, has been written anew."""
+    files = [Path(path), *sorted(Path(__file__).parent.glob("*.py"))]
+    return [(str(file), status.st_ino, status.st_mtime_ns) for file in files if (status := file.stat())]
 
 
 class Keeper:
@@ -90,10 +103,10 @@ def watch(look: Callable[[], None], wait: Callable[[float], bool], clock: Callab
 
 
 def run(argv: list[str], data: str | None) -> tuple[int, str, str]:
-    """Run a command; one that is missing or hangs fails like any other."""
+    """Run a command; one that is missing or hangs fails like any other. What is no text comes with marks in place of it."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:
-        done = subprocess.run(argv, input=data, capture_output=True, text=True, timeout=60, check=False, env=environment)
+        done = subprocess.run(argv, input=data, capture_output=True, text=True, errors="replace", timeout=60, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, "", str(error)
     return done.returncode, done.stdout, done.stderr
@@ -117,11 +130,19 @@ def main(arguments: list[str]) -> None:
         print(line, flush=True)
 
     try:
+        begun = stamps(arguments[0])
         keeper = Keeper(host.Host(run), load(arguments[0]), say)
+
+        def look() -> None:
+            # A run of the role that was cut off has written them and started nothing.
+            if stamps(arguments[0]) != begun:
+                raise WatchEndedError("the limits or the program were written anew; systemd starts it with them")
+            keeper.look()
+
         with subprocess.Popen(["xenstore-watch", host.BACKENDS], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as watcher:
             assert watcher.stdout is not None
             try:
-                watch(keeper.look, events(watcher.stdout.fileno()))
+                watch(look, events(watcher.stdout.fileno()))
             finally:
                 watcher.kill()
     except (ValueError, OSError, WatchEndedError) as error:

@@ -31,15 +31,24 @@ def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
     """The state of the host; without Xen, that of a host without guests."""
     running = xl_host.xen_runs()
     domains = xl.domains() if running else {}
-    unfinished, arriving = _half_there(xl, guests, domains, places)
-    domains = {name: domain for name, domain in domains.items() if domain.domid not in unfinished.values()} | arriving
-    guests_there = set(domains) - {DOM0}
+    configs: Mapping[str, Any] = {}
+    unfinished: dict[str, int] = {}
+    arriving: dict[str, Domain] = {}
+    if any(domain.never_ran and not domain.name.endswith((INCOMING, LEFT)) for domain in domains.values()):
+        # Asked again while no xl can end or begin a creation: of two answers at two moments nothing could be concluded.
+        with xl_host.creations_held() as held:
+            domains, configs = xl.domains(), xl.configs()
+            unfinished, arriving = _half_there(guests, domains, xl.uuids(), configs, held)
+    elif set(domains) - {DOM0}:
+        configs = xl.configs()
+    judged = {*unfinished.values(), *(domain.domid for domain in arriving.values())}
+    domains = {name: domain for name, domain in domains.items() if domain.domid not in judged} | arriving
     links, entries = xl_host.read_links(places.autostart_dir)
     to_start = [guest for guest in guests if guest["state"] == "running" and guest["name"] not in domains]
     return xl_host.HostState(
         xen_runs=running,
         domains=domains,
-        configs=xl.configs() if guests_there else {},
+        configs=configs,
         texts=read_texts(places.config(guest["name"]) for guest in guests),
         links=links,
         entries=entries,
@@ -49,24 +58,23 @@ def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
 
 
 def _half_there(
-    xl: Xl, guests: Iterable[Guest], domains: Mapping[str, Domain], places: Places
+    guests: Iterable[Guest], domains: Mapping[str, Domain], uuids: Mapping[int, str], configs: Mapping[str, Any], held: bool
 ) -> tuple[dict[str, int], dict[str, Domain]]:
-    """Guest -> domid, where `xl create` was killed: the domain has the guest's uuid, it never ran, and no xl is at it. One that
-    was created paused on purpose has its xl, which watches it. And domains without a name yet that may be arriving, by their name to be."""
-    waiting = [domain for domain in domains.values() if domain.never_ran and not domain.name.endswith((INCOMING, LEFT))]
-    if not waiting:
-        return {}, {}
-    uuids = xl.uuids()
-    busy = {word for words in xl_host.xl_at_work() for word in words}
-    # One that arrives from another host has no name at first, and its xl does not name it either.
-    nameless_arrive = bool(busy & {"migrate-receive", "restore"})
-    unfinished, arriving = {}, {}
+    """Guest -> domid, where a creation was killed: the domain has the guest's uuid, it never ran, and nobody builds it any more (`held`).
+    And domains without a name yet that somebody may be building, by their name to be.
+
+    A domain has a configuration once it is whole (domcreate_complete in libxl_create.c). It then may be a guest that was restored or has
+    moved here and waits for its first unpause, with all that it had in memory.
+    """
+    unfinished: dict[str, int] = {}
+    arriving: dict[str, Domain] = {}
+    waiting = [domain for domain in domains.values() if domain.never_ran and domain.name not in configs]
     for guest, domain in ((guest, domain) for guest in guests for domain in waiting if uuids.get(domain.domid) == guest["uuid"]):
         name = guest["name"]
-        if domain.name == NAMELESS and (nameless_arrive or busy & {places.config(name), name}):
-            arriving[name + INCOMING] = dataclasses.replace(domain, name=name + INCOMING)
-        elif domain.name in (name, NAMELESS) and not busy & {places.config(name), name}:
+        if domain.name in (name, NAMELESS) and held:
             unfinished[name] = domain.domid
+        elif domain.name == NAMELESS:
+            arriving[name + INCOMING] = dataclasses.replace(domain, name=name + INCOMING)
     return unfinished, arriving
 
 

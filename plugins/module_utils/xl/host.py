@@ -3,21 +3,24 @@
 """What a host has of guests: domains, stored configurations, autostart links, and what guests need of it."""
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, Domain
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, NAMELESS, Domain
 
 LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
 """The name of an autostart link, with the guest's name in it."""
 HYPERVISOR_TYPE = "/sys/hypervisor/type"
 HYPERVISOR_VERSION = "/sys/hypervisor/version"
-PROCESSES = "/proc"
+XL_CONF = "/etc/xen/xl.conf"
+XL_LOCK = "/var/lock/xl"
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,37 @@ def xen_version() -> str:
     return f"{major}.{minor}{extra}"
 
 
-def xl_at_work() -> list[list[str]]:
-    """The command lines of the processes of xl that run: one that creates a guest, and then watches it, names its configuration."""
-    found = []
-    for path in Path(PROCESSES).glob("[0-9]*/cmdline"):
+@contextlib.contextmanager
+def creations_held() -> Iterator[bool]:
+    """Whether no xl builds a domain; then none begins to while this is held.
+
+    xl has one lock for all of them: by hand, by xendomains, at a reboot, of a guest that arrives or is restored (tools/xl/xl_vmcontrol.c).
+    The kernel frees that of an xl that was killed. False as well for a lock that cannot be asked.
+    """
+    try:
+        lock = os.open(_lock_file(), os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
         try:
-            words = path.read_bytes().decode("utf-8", "surrogateescape").split("\0")
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
         except OSError:
-            continue
-        if os.path.basename(words[0]) == "xl":
-            found.append(words)
-    return found
+            free = False
+        yield free
+    finally:
+        os.close(lock)
+
+
+def _lock_file() -> str:
+    """Where xl has its lock (xl.conf(5))."""
+    try:
+        text = Path(XL_CONF).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    named = re.findall(r"""^\s*lockfile\s*=\s*["'](.+?)["']""", text, re.MULTILINE)
+    return named[-1] if named else XL_LOCK
 
 
 def read_links(directory: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -83,10 +106,13 @@ def read_links(directory: str) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 def guests_there(domains: Mapping[str, Domain], links: Iterable[str]) -> dict[str, str]:
-    """Guest -> its state, of all that run here, arrive, have just left, or (`autostart`) will start with the host."""
+    """Guest -> its state, of all that run here, arrive, have just left, or (`autostart`) will start with the host.
+
+    A domain without a name is none that another host could have as well.
+    """
     found = {match[1]: "autostart" for link in links if (match := LINK.fullmatch(link))}
     for name, domain in domains.items():
-        if name != DOM0:
+        if domain.name not in (DOM0, NAMELESS):
             found[name.removesuffix(INCOMING).removesuffix(LEFT)] = domain.state
     return dict(sorted(found.items()))
 

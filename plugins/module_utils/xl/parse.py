@@ -50,7 +50,8 @@ class Domain:
 
 
 def parse_list(text: str) -> dict[str, Domain]:
-    """The table of `xl list`, by name, dom0 included. Raises ValueError with the line that is none of it."""
+    """The table of `xl list`, by name, dom0 included; those without one as `(null) DOMID`. Raises ValueError with the line that is none
+    of it."""
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines or lines[0].split()[:5] != ["Name", "ID", "Mem", "VCPUs", "State"]:
         raise ValueError(f"'xl list' printed {text[:200]!r} in place of its table")
@@ -59,7 +60,8 @@ def parse_list(text: str) -> dict[str, Domain]:
         words = line.split()
         if len(words) != 6 or not all(word.isdigit() for word in words[1:4]) or len(words[4]) != 6 or not _TIME.fullmatch(words[5]):
             raise ValueError(f"'xl list' printed the line {line!r}, which is no row of its table")
-        domains[words[0]] = Domain(words[0], int(words[1]), int(words[2]), int(words[3]), words[4], float(words[5]))
+        key = f"{NAMELESS} {words[1]}" if words[0] == NAMELESS else words[0]
+        domains[key] = Domain(words[0], int(words[1]), int(words[2]), int(words[3]), words[4], float(words[5]))
     return domains
 
 

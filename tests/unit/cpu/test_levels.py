@@ -104,6 +104,29 @@ def test_a_host_that_would_shrink_a_level_is_named() -> None:
         cpu_levels({"xen01": answer("avx512f", "pku", vendor="AuthenticAMD")}, stored)
 
 
+def test_a_host_with_more_in_the_register_of_arch_caps_takes_it_from_the_others() -> None:
+    stored = cpu_levels({"xen01": answer("arch-caps", "rdcl-no")})["levels"]
+    newer = answer("arch-caps", "rdcl-no", "mds-no")
+    both = {"xen01": answer("arch-caps", "rdcl-no"), "xen05": newer}
+    with pytest.raises(AnsibleFilterError, match=r"host 'xen05' would shrink the level of pool 'a' by arch-caps, rdcl-no\. Guests"):
+        cpu_levels(both, stored)
+    assert cpu_levels(both, stored, ["a"])["levels"]["a"]["hidden"] == ["arch-caps"]
+    # The same microcode on all hosts is a level that grows.
+    assert cpu_levels({"xen01": newer, "xen05": newer}, stored)["levels"]["a"]["hidden"] == []
+
+
+@given(st.lists(st.sets(st.sampled_from(ALL)), min_size=1, max_size=3), st.lists(st.sets(st.sampled_from(ALL)), min_size=1, max_size=3))
+def test_no_level_shrinks_unless_it_is_asked_for(before: list[set[str]], after: list[set[str]]) -> None:
+    first, then = ({str(number): {"cpu": {"vendor": "x", "hvm": features.text_of(features.words_of(names))}}
+                    for number, names in enumerate(sets)} for sets in (before, after))
+    stored = cpu_levels(first)["levels"]
+    try:
+        found = cpu_levels(then, stored)["levels"]
+    except AnsibleFilterError:
+        return
+    assert features.names_of(features.without(*(levels.parse_levels(level)["default"].features for level in (stored, found)))) == []
+
+
 @pytest.mark.parametrize(("answers", "stored", "shrink", "says"), [
     ({"xen01": answer(), "xen02": answer(vendor="AuthenticAMD")}, {}, [],
      r"pool 'a': its hosts have CPUs of AuthenticAMD \(xen02\) and GenuineIntel \(xen01\): no guest moves live between them"),

@@ -2,6 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.filter.volumes_of import FilterModule
@@ -147,3 +150,48 @@ def test_the_filter_names_what_is_wrong():
         {"name": "a-root", "volume_group": "vg", "size_gib": 1}]
     with pytest.raises(AnsibleFilterError, match="guest 'a': memory_mib: is missing; a workload without it is for planning only"):
         volumes_of([{"name": "a", "disks": [disk]}])
+
+
+TAKE = ("import fcntl, sys; file = open(sys.argv[1], 'r+'); fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB); print('taken', flush=True); "
+        "sys.stdin.read()")
+
+
+def _taken(lock):
+    """Another process that tries to take a lock as xl does, and keeps it until its input ends."""
+    return subprocess.Popen([sys.executable, "-c", TAKE, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True)
+
+
+def _held():
+    with host.creations_held() as held:
+        return held
+
+
+def test_no_xl_builds_a_domain_while_its_lock_is_held_here(tmp_path, monkeypatch):
+    lock = tmp_path / "xl"
+    lock.touch()
+    monkeypatch.setattr(host, "XL_LOCK", str(lock))
+    monkeypatch.setattr(host, "XL_CONF", str(tmp_path / "none"))
+    with host.creations_held() as held, _taken(lock) as other:
+        assert held
+        assert other.communicate()[0] == ""
+    with _taken(lock) as other:
+        assert other.stdout.readline() == "taken\n"
+        assert not _held()
+        other.kill()
+        other.wait()
+        # The lock of a killed xl is nobody's.
+        assert _held()
+
+
+@pytest.mark.parametrize(("conf", "held"), [
+    (None, True), ("#lockfile=\"NAME\"\n", True), ("lockfile = 'DIR/other'  # here\n", False), ('lockfile="DIR/none"\n', False),
+])
+def test_a_lock_that_is_somewhere_else_or_nowhere(conf, held, tmp_path, monkeypatch):
+    (tmp_path / "xl").touch()
+    (tmp_path / "other").mkdir()
+    if conf is not None:
+        (tmp_path / "xl.conf").write_text(f"# xl.conf\n{conf.replace('DIR', str(tmp_path))}")
+    monkeypatch.setattr(host, "XL_LOCK", str(tmp_path / "xl"))
+    monkeypatch.setattr(host, "XL_CONF", str(tmp_path / "xl.conf"))
+    assert _held() is held

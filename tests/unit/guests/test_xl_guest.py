@@ -44,7 +44,7 @@ def test_xl_guest(case, tmp_path, monkeypatch, warned):
     monkeypatch.setattr(apply.time, "monotonic", lambda: next(seconds))
     monkeypatch.setattr(apply.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(host, "xen_runs", lambda: case.get("xen", True))
-    monkeypatch.setattr(host, "xl_at_work", lambda: case.get("processes", []))
+    monkeypatch.setattr(host, "creations_held", lambda: contextlib.nullcontext(not case.get("building", False)))
     monkeypatch.setattr(host, "missing", lambda needs: frozenset(needs) & frozenset(case.get("missing", [])))
     result = command_cases.run("xl_guest", case)
     if "pending_keys" in case:
@@ -109,6 +109,7 @@ def test_the_difference_shows_the_configuration_and_every_other_step(tmp_path, m
     (True, "web01  3  128  1  -b----  20.4\n", ["07-web01", "10-db01.cfg"], {"db01": "autostart", "web01": "running"}),
     (True, "web01  3  128  1  --p---  20.4\ndb01--incoming  4  128  1  --p---  0.1\na--migratedaway  5  1  1  ---s--  1.0\n", [],
      {"a": "shutdown", "db01": "paused", "web01": "paused"}),
+    (True, "(null)  3  0  1  --p--d  20.4\n(null)  4  128  0  --p---  0.0\n", [], {}),
 ])
 def test_what_a_host_has(xen, table, links, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(host, "xen_runs", lambda: xen)

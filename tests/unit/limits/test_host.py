@@ -109,6 +109,19 @@ def test_what_cannot_be_read(root, command, answer, says):
         host.Host(Commands(ANSWERS | {command: answer}), str(root)).read(WANTED)
 
 
+def test_guests_whose_names_nobody_tells_keep_their_limits(root):
+    """Without their names all of them would count as gone."""
+    single = {("xenstore-read", "-p", "/local/domain/3/name"): (127, "", "Command '['xenstore-read', ...]' timed out after 60 seconds")}
+    with pytest.raises(host.HostError, match=r"'xenstore-read -p /local/domain/3/name' failed with return code 127: .* timed out"):
+        host.Host(Commands(ANSWERS | {NAMES: (127, "", "timed out")} | single), str(root)).read(WANTED)
+
+
+def test_a_card_with_a_name_of_its_own_is_no_way_out(root):
+    write(root, "sys/class/net/xenbr0/brif/web02-lan")
+    write(root, "sys/class/net/xenbr0/brif/web02-lan-emu")
+    assert host.Host(Commands(ANSWERS), str(root)).read(WANTED).bridges == {"xenbr0": (kernel.Uplink("bond0", 2000),)}
+
+
 def test_deeds(root):
     base = "/sys/fs/cgroup/xenfold"
     commands = Commands({("tc", "-batch", "-"): (0, "", "")})

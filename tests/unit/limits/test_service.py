@@ -306,6 +306,31 @@ def test_xenstore_that_does_not_answer_is_told(run):
     run(GUEST, [ABSENT, broken], {"failed": True}, says=["limits of guests cannot be read: 'xenstore-ls -f"])
 
 
+def test_a_disk_that_goes_while_it_is_asked_about_is_told(run, monkeypatch):
+    def gone(_self, _wanted):
+        raise FileNotFoundError(2, "No such file or directory", "/sys/class/net/vif3.0")
+
+    monkeypatch.setattr(service.host.Host, "read", gone)
+    run(GUEST, [ABSENT], {"failed": True}, says=["limits of guests cannot be read: [Errno 2]", "vif3.0"])
+
+
+def test_a_unit_that_systemd_was_not_told_of(machine, run):
+    """A run was cut off between writing it and daemon-reload."""
+    machine.stored()
+    machine.limited()
+    stale = {**RUNS, "out": RUNS["out"].replace("NeedDaemonReload=no", "NeedDaemonReload=yes")}
+    reload = {"command": ["systemctl", "daemon-reload"]}
+    action = [{"verb": "restart", "target": "service xenfold-limits.service", "detail": ""}]
+    run(GUEST, [stale, *LIMITED, reload, RESTART, LIST, *LIMITED, RUNS], {"changed": True, "actions": action})
+
+
+def test_guests_that_start_with_the_host_find_the_watcher(machine):
+    machine.stored()
+    unit = (machine.root / "etc/systemd/system/xenfold-limits.service").read_text()
+    assert "\nBefore=xendomains.service\n" in unit
+    assert "\nAfter=xen.service\n" in unit
+
+
 def test_limits_of_visitors_are_there_before_they_are(machine, run):
     limits = FilterModule().filters()["limits_of"]([GUEST | {"name": "db01"}, FREE])
     assert limits == {"db01": {"disks": {"xvda": {"write_mibps": 2}},
@@ -330,6 +355,12 @@ def test_a_guest_of_the_host_is_no_visitor():
     ({"a": {"disks": {"xvda": {"read_iops": True}}, "networks": {}}}, "visitors: a: disks: xvda: value {'read_iops': True}"),
     ({"a": {"disks": {}, "networks": {"m": {"rate_mbps": 5}}}}, "visitors: a: networks: m: value {'rate_mbps': 5}, allowed bridge, "),
     ({"a": {"disks": {}, "networks": {"m": {"bridge": "b", "min_mbps": 5}}}}, "visitors: a: networks: m: value"),
+    ({"a": {"disks": {}, "networks": {"m": {"bridge": 5, "rate_mbps": 5}}}}, "visitors: a: networks: m: value"),
+    ({"a": {"disks": {}, "networks": {"m": {"bridge": "b", "rate_mbps": 10**9}}}}, "visitors: a: networks: m: value"),
+    ({"a": {"disks": {}, "networks": {"00:16:3E:00:00:0A": {"bridge": "b", "rate_mbps": 5}}}}, "visitors: a: networks: 00:16:3E:00:00:0A"),
+    # The watcher would end at it, and all limits with it.
+    ({"a": {"disks": {"xvda": {}}, "networks": {}}}, "visitors: a: disks: xvda: value {}"),
+    ({"../a": {"disks": {"xvda": {"read_iops": 5}}, "networks": {}}}, "visitors: ../a: name: value '../a', allowed 1 to 63"),
 ])
 def test_visitors_that_nobody_can_follow(visitors, says):
     result = command_cases.run("xl_guest", {"input": {"guests": [], "visitors": visitors}, "output": {"failed": True}})

@@ -141,7 +141,14 @@ def test_the_file_of_limits_comes_back(tmp_path):
     '{"guests": {"a": {"disks": {"xvda": {"speed": 5}}, "networks": {}}}}', '{"guests": {"a": {"disks": {"xvda": {}}, "networks": {}}}}',
     '{"guests": {"a": {"disks": {"xvda": {"read_iops": -1}}, "networks": {}}}}',
     '{"guests": {"a": {"disks": {"xvda": {"read_iops": "x"}}, "networks": {}}}}',
+    '{"guests": {"a": {"disks": {"xvda": {"read_iops": "5"}}, "networks": {}}}}',
+    '{"guests": {"a": {"disks": {"xvda": {"read_iops": true}}, "networks": {}}}}',
+    '{"guests": {"a": {"disks": {"xvda": {"read_iops": 0.5}}, "networks": {}}}}',
     '{"guests": {"a": {"disks": {}, "networks": {"00:16:3e:00:00:0a": {"rate_mbps": 5}}}}}',
+    '{"guests": {"a": {"disks": {}, "networks": {"00:16:3e:00:00:0a": {"bridge": "b", "rate_mbps": "5"}}}}}',
+    '{"guests": {"a": {"disks": {}, "networks": {"00:16:3e:00:00:0a": {"bridge": "b", "rate_mbps": 0}}}}}',
+    '{"guests": {"a": {"disks": {}, "networks": {"00:16:3e:00:00:0a": {"bridge": "b", "mtu": 5}}}}}',
+    '{"guests": {"a": {"disks": {}, "networks": {"00:16:3e:00:00:0a": {"bridge": 5}}}}}',
 ])
 def test_a_file_that_cannot_be_followed(text, tmp_path):
     (tmp_path / "limits.json").write_text(text)
@@ -169,6 +176,10 @@ def test_events_are_told_until_xenstore_ends():
 def test_commands_that_are_not_there_fail_like_others():
     assert watch.run(["/none/tool"], None)[0] == 127
     assert watch.run(["cat"], "input") == (0, "input", "")
+
+
+def test_what_a_command_says_that_is_no_text_ends_nothing():
+    assert watch.run(["printf", r"a\377b"], None) == (0, "a\ufffdb", "")
 
 
 @pytest.fixture(name="installed")
@@ -202,6 +213,16 @@ def test_the_program_runs_from_its_own_folder_with_the_standard_library_alone(in
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "xenstore-watch ended\n")
     assert (installed / "asked").read_text().startswith("tc -j qdisc show\n")
     assert not list(installed.rglob("__pycache__"))
+
+
+@pytest.mark.parametrize("written", [service.LIMITS_FILE, f"{service.PROGRAM}/plan.py"])
+def test_the_program_ends_when_it_or_its_limits_were_written_anew(written, installed):
+    """A run of the role that was cut off before it started the service anew is no reason to follow old limits for ever."""
+    file = f"{installed}{written}"
+    (installed / "bin" / "xenstore-watch").write_text(
+        f"#!/bin/sh\necho x; sleep 0.6; cp {file} {file}.new; mv {file}.new {file}; echo x; exec sleep 60\n")
+    done = start(installed, f"{installed}{service.LIMITS_FILE}")
+    assert (done.returncode, done.stderr) == (1, "the limits or the program were written anew; systemd starts it with them\n")
 
 
 def test_the_program_refuses_a_broken_file(installed):
