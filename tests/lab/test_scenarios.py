@@ -15,9 +15,9 @@ from tests.lab.emulation import fault_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MOLECULE = str(Path(sys.executable).parent / "molecule")
-SCENARIOS = ("network", "ifupdown", "consolidation", "dom0", "powercut", "faults")
+SCENARIOS = ("network", "consolidation", "dom0", "powercut", "faults")
 # Long: with make lab-soak alone.
-LONG = ("storage",)
+LONG = ("ifupdown", "storage")
 ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 
 
