@@ -174,9 +174,9 @@ def test_limits_are_lifted_with_their_definition_and_come_back(host_name: str, t
     del free["disks"][0]["limits"]
     free["networks"] = [{"bridge": "xenbr0"}]
     (tmp_path / "free.json").write_text(json.dumps({"estate_workloads": workloads}))
-    assert site("-e", f"@{tmp_path}/free.json")[host_name] == 1
+    assert site("--tags", "guests", "-e", f"@{tmp_path}/free.json")[host_name] == 1
     assert on(host_name, "ls -d /etc/xenfold /usr/local/lib/xenfold /sys/fs/cgroup/xenfold 2>/dev/null; true").strip() == ""
     assert "584e:" not in on(host_name, "tc qdisc show")
     assert inside("batch01", "write-8") < 3
-    assert site()[host_name] == 1
+    assert site("--tags", "guests")[host_name] == 1
     assert f"wbps={2 * MIB}" in held(host_name)
