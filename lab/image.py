@@ -216,7 +216,7 @@ def _furnish(store: Store, kind: str, root: Path) -> None:
 def forget_initramfs(root: Path) -> None:
     """QEMU brings the initial file system of a `xen` host. Debian's would never be booted, and making it anew takes minutes in
     emulation; without one there is none to update, as on a host whose kernel needs none."""
-    for path in [*(root / "boot").glob("initrd.img-*"), *(root / "var" / "lib" / "initramfs-tools").iterdir()]:
+    for path in [*(root / "boot").glob("initrd.img-*"), *(root / "var" / "lib" / "initramfs-tools").glob("*")]:
         path.unlink()
 
 

@@ -14,7 +14,7 @@ from tests.lab.hands import Hands, Point, last
 HOST = "xen01"
 BARE = "bare"
 # How long the host looks for a marker before it is asked again, and how long a run may take until the marker is there.
-LOOKS, PAUSE_SECONDS = 200, 0.05
+LOOKS, PAUSE_SECONDS = 20, 0.05
 MARKER_SECONDS = 900
 
 
