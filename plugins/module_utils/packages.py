@@ -26,8 +26,14 @@ def missing(runner: Runner, names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in present]
 
 
+def finish(runner: Runner) -> None:
+    """What a run that was cut off has left half-way; apt-get refuses to work before that is done."""
+    runner.change([*ENVIRONMENT, "dpkg", "--force-confold", "--configure", "-a"])
+
+
 def install(runner: Runner, names: Iterable[str]) -> None:
     """Install without recommendations; configuration files that are there already stay as they are."""
+    finish(runner)
     runner.change([*ENVIRONMENT, "apt-get", "-q", "-y", "update"])
     runner.change([
         *ENVIRONMENT, "apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "install", *names,

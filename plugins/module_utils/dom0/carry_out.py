@@ -16,7 +16,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.runner impor
 def apply(runner: Runner, steps: plan.Steps) -> None:
     """Carry out the steps in their order."""
     if steps.finish_packages:
-        runner.change([*debian.ENVIRONMENT, "dpkg", "--force-confold", "--configure", "-a"])
+        debian.finish(runner)
     for file in steps.before_packages:
         write_atomically(file)
     if steps.packages:

@@ -617,7 +617,7 @@ def test_packages_come_between_the_drop_in_and_the_other_files(monkeypatch: pyte
     monkeypatch.setattr(carry_out.os, "makedirs", lambda path, exist_ok: done.append(path))
     files = [render.grub_drop_in(SETTINGS)], render.configuration(SETTINGS)[:1]
     carry_out.apply(Recorder(), plan.Steps(True, files[0], ["xen-system-amd64"], files[1], True, False))
-    assert done == ["env dpkg", render.GRUB_DROP_IN, "env apt-get update", "env apt-get install xen-system-amd64",
+    assert done == ["env dpkg", render.GRUB_DROP_IN, "env dpkg", "env apt-get update", "env apt-get install xen-system-amd64",
                     render.XL_CONF, render.CONSOLE_LOGS, "update-grub"]
 
 
