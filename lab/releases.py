@@ -53,13 +53,14 @@ _COMMON = (
     "e2fsprogs",
     "ca-certificates",
     "grub-pc",
+    # On every host that has ever had an array or a volume; each of them makes the initial file system anew when it is installed.
+    "mdadm",
+    "fdisk",
+    "lvm2",
 )
 _XEN = (
     "xen-system-amd64",
     "grub-xen-host",
-    "mdadm",
-    "fdisk",
-    "lvm2",
     "drbd-utils",
     "bridge-utils",
     "ifupdown",
