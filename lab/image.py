@@ -209,15 +209,6 @@ def _furnish(store: Store, kind: str, root: Path) -> None:
     run(["chroot", root, "systemctl", "enable", *enabled], timeout=60)
     if kind == "plain":
         _furnish_grub(root)
-    else:
-        forget_initramfs(root)
-
-
-def forget_initramfs(root: Path) -> None:
-    """QEMU brings the initial file system of a `xen` host. Debian's would never be booted, and making it anew takes minutes in
-    emulation; without one there is none to update, as on a host whose kernel needs none."""
-    for path in [*(root / "boot").glob("initrd.img-*"), *(root / "var" / "lib" / "initramfs-tools").glob("*")]:
-        path.unlink()
 
 
 def forget_unsafe_io(root: Path) -> None:

@@ -21,11 +21,11 @@ from tests.lab.emulation import fault_of
 ROOT = Path(__file__).resolve().parents[2]
 MOLECULE = str(Path(sys.executable).parent / "molecule")
 # Each has two hosts, which fill two cores, or changes that must be confirmed in time.
-SCENARIOS = ("network", "consolidation", "faults")
+SCENARIOS = ("network", "consolidation")
 # Each has one host, so two of them run at a time: one from each row, in this order.
 SIDE_BY_SIDE = (("dom0",), ("powercut",))
 # Long: with make lab-soak alone.
-LONG = ("ifupdown", "storage")
+LONG = ("faults", "ifupdown", "storage")
 ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 LAST_LINES = 300
 

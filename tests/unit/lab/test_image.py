@@ -120,17 +120,3 @@ def test_dpkg_on_a_host_makes_durable_what_it_unpacks(tmp_path: Path) -> None:
 
 def test_the_codename_of_the_machine() -> None:
     assert sources.os_codename('NAME="Debian"\nVERSION_CODENAME=bookworm\n') == "bookworm"
-
-
-@pytest.mark.parametrize("state", [True, False], ids=["with a state folder", "without"])
-def test_a_host_that_boots_from_no_initial_file_system_has_none(tmp_path: Path, state: bool) -> None:
-    (tmp_path / "boot").mkdir()
-    kept = tmp_path / "boot" / "vmlinuz-6.1.0"
-    gone = [tmp_path / "boot" / "initrd.img-6.1.0"]
-    if state:
-        (tmp_path / "var" / "lib" / "initramfs-tools").mkdir(parents=True)
-        gone.append(tmp_path / "var" / "lib" / "initramfs-tools" / "6.1.0")
-    for path in [kept, *gone]:
-        path.write_text("x")
-    image.forget_initramfs(tmp_path)
-    assert kept.exists() and not any(path.exists() for path in gone)
