@@ -37,19 +37,15 @@ _value:
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import check_guests, normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise, refuse_bad_guests
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.wanted import for_visitors, wanted_of
 
 
 def _limits_of(guests: Any) -> dict[str, Any]:
-    if not isinstance(guests, list | tuple):
-        raise AnsibleFilterError(f"limits_of: value of type {type(guests).__name__}, allowed a list of guests")
     try:
-        errors = check_guests(guests)
-    except RecursionError as error:
-        raise AnsibleFilterError("limits_of: value that is nested too deeply, allowed a list of guests") from error
-    if errors:
-        raise AnsibleFilterError("limits_of: " + "; ".join(errors))
+        refuse_bad_guests(guests)
+    except ValueError as error:
+        raise AnsibleFilterError(f"limits_of: {error}") from error
     return for_visitors(wanted_of(map(normalise, guests)))
 
 

@@ -35,18 +35,14 @@ _value:
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import check_guests, volumes_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import refuse_bad_guests, volumes_of
 
 
 def _volumes_of(guests: Any) -> list[dict[str, Any]]:
-    if not isinstance(guests, list | tuple):
-        raise AnsibleFilterError(f"volumes_of: value of type {type(guests).__name__}, allowed a list of guests")
     try:
-        errors = check_guests(guests)
-    except RecursionError as error:
-        raise AnsibleFilterError("volumes_of: value that is nested too deeply, allowed a list of guests") from error
-    if errors:
-        raise AnsibleFilterError("volumes_of: " + "; ".join(errors))
+        refuse_bad_guests(guests)
+    except ValueError as error:
+        raise AnsibleFilterError(f"volumes_of: {error}") from error
     return volumes_of(guests)
 
 

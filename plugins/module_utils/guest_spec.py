@@ -450,6 +450,18 @@ def _filled(key: str, part: Guest) -> dict[str, Any]:
     return {option: rule.get("default") for option, rule in GUEST_SPEC[key]["options"].items()} | given(part)
 
 
+def refuse_bad_guests(guests: Any) -> None:
+    """ValueError with everything that is wrong with a value that should be a list of guests."""
+    if not isinstance(guests, list | tuple):
+        raise ValueError(f"value of type {type(guests).__name__}, allowed a list of guests")
+    try:
+        errors = check_guests(guests)
+    except RecursionError as error:
+        raise ValueError("value that is nested too deeply, allowed a list of guests") from error
+    if errors:
+        raise ValueError("; ".join(errors))
+
+
 def with_cpuid(guest: Guest, lines: Sequence[str]) -> Guest:
     """A guest with these lines as its `cpuid`, when it takes some and says nothing of them itself; [] is its own word for none."""
     takes = guest["type"] != "pv" and guest.get("cpuid") is None

@@ -22,8 +22,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lab import faults
-from lab.state import need_lab
+from lab import faults, snapshots
+from lab.state import locked, need_lab
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "molecule" / "faults" / "files"
@@ -111,6 +111,12 @@ class Hands:
         done = subprocess.run([sys.executable, "-m", "lab", "--name", self.name, *words], cwd=ROOT, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=timeout)
         assert done.returncode == 0, f"lab {' '.join(words)}: {done.returncode}: {done.stdout}"
+
+    def back_to(self, snapshot: str) -> None:
+        """Back to a saved state of the lab, whatever state the hosts are in."""
+        self.drop_connections()
+        with locked(self.name):
+            snapshots.restore(self.lab, snapshot)
 
     def drop_connections(self) -> None:
         """End the SSH connections that Ansible and the tests keep open: they do not outlive a host, or a controller."""

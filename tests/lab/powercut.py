@@ -7,12 +7,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from lab import faults, powercut, snapshots
+from lab import faults, powercut
 from lab.state import locked
 from tests.lab.hands import Hands, Point, last
 
 HOST = "xen01"
-BARE = "bare"
 # How long the host looks for a marker before it is asked again, and how long a run may take until the marker is there.
 LOOKS, PAUSE_SECONDS = 20, 0.05
 MARKER_SECONDS = 900
@@ -20,12 +19,6 @@ MARKER_SECONDS = 900
 
 class Host(Hands):
     """The host of a lab made with --log-writes."""
-
-    def bare(self) -> None:
-        """Back to the host as it was booted first (`up --snapshot bare`), whatever state it is in."""
-        self.drop_connections()
-        with locked(self.lab.name):
-            snapshots.restore(self.lab, BARE)
 
     def _seen(self, point: Point, process: subprocess.Popen[bytes], log: Path, then: str) -> None:
         """Return when the marker was seen, then at once; an error when the run ends before it. An installation takes its time."""

@@ -180,3 +180,4 @@ def test_limits_are_lifted_with_their_definition_and_come_back(host_name: str, t
     assert inside("batch01", "write-8") < 3
     assert site("--tags", "guests")[host_name] == 1
     assert f"wbps={2 * MIB}" in held(host_name)
+    assert site("--tags", "guests")[host_name] == 0

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from scene import NAME, Scene
 
-from lab.console import tail
 from lab.state import find_lab
+from tests.lab.consoles import attach
 
 
 @pytest.fixture(name="scene", scope="session")
@@ -39,10 +39,8 @@ def _fresh(scene: Scene) -> Scene:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
-    lab = find_lab(NAME)
-    if report.failed and lab:
-        for host in lab.hosts:
-            report.sections.append((f"console of {host}", tail(lab.serial_log(host), 30)))
+    attach(report, NAME)
+    if report.failed and find_lab(NAME):
         scene = getattr(item, "funcargs", {}).get("scene")
         if scene:
             scene.spoiled = True

@@ -59,9 +59,7 @@ class Scene(Hands):
 
     def restore(self) -> None:
         """Back to the converged pair, whatever state the hosts are in."""
-        self.drop_connections()
-        with locked(NAME):
-            snapshots.restore(self.lab, SAVED)
+        self.back_to(SAVED)
         self.marks = json.loads((self.folder / "marks.json").read_text(encoding="utf-8"))
         self.spoiled = False
         for host in HOSTS:

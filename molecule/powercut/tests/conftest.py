@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.console import tail
-from lab.state import find_lab
-from tests.lab.powercut import HOST, Host
+from tests.lab.consoles import attach
+from tests.lab.powercut import Host
 
 NAME = "powercut"
 # A writer makes each of its blocks durable on this disk.
@@ -20,7 +19,7 @@ WORK = "/dev/disk/by-id/virtio-XF1D5"
 @pytest.fixture(name="bare")
 def _bare() -> Iterator[Host]:
     host = Host(NAME, Path(__file__).resolve().parents[1] / "inventory", WORK)
-    host.bare()
+    host.back_to("bare")
     yield host
     host.drop_connections()
 
@@ -28,7 +27,5 @@ def _bare() -> Iterator[Host]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
-    lab = find_lab(NAME)
-    if report.failed and lab:
-        report.sections.append((f"console of {HOST}", tail(lab.serial_log(HOST), 30)))
+    attach(report, NAME)
     return report

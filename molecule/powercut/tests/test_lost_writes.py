@@ -32,11 +32,15 @@ STORAGE = (
     "mdadm --detail /dev/md/guests | grep -q 'Active Devices : 4'",
     "! grep -q inactive /proc/mdstat",
     "vgs --noheadings -o pv_name vg_guests | grep -q /dev/md",
+    ('for image in /boot/initrd.img-*; do test ! -e "$image" || { test -s "$image" && test "$image" -nt /etc/mdadm/mdadm.conf; } || exit 1;'
+     " done"),
 )
 POINTS = {
     "array": Point("storage", HOST, PROVISION, {}, "pgrep -f '[m]dadm --create'", STORAGE, words=("--tags", "storage")),
     # The guard has just been armed and the new files are being written.
     "network": Point("network", HOST, PROVISION, {}, "test -e /var/lib/xenfold/network/armed", NETWORK, words=("--tags", "network")),
+    # The array is there, the host's own files on it are not.
+    "initramfs": Point("storage", HOST, PROVISION, {}, "pgrep -f '[u]pdate-initramfs'", STORAGE, words=("--tags", "storage")),
 }
 
 

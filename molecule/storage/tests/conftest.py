@@ -7,9 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import snapshots
-from lab.console import tail
-from lab.state import find_lab, locked
+from tests.lab.consoles import attach
 from tests.lab.hands import ROOT, Hands
 
 NAME = "storage"
@@ -19,9 +17,7 @@ NAME = "storage"
 def _bare() -> Iterator[Hands]:
     """Tests go on where the one before ended."""
     hands = Hands(NAME, ROOT / "inventories" / "lab", "/dev/null")
-    hands.drop_connections()
-    with locked(NAME):
-        snapshots.restore(hands.lab, "bare")
+    hands.back_to("bare")
     yield hands
     hands.drop_connections()
 
@@ -29,7 +25,5 @@ def _bare() -> Iterator[Hands]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
-    lab = find_lab(NAME)
-    if report.failed and lab:
-        report.sections.append(("console of xen01", tail(lab.serial_log("xen01"), 30)))
+    attach(report, NAME)
     return report

@@ -36,8 +36,8 @@ class Host:
     def _at(self, path: str) -> Path:
         return Path(self._root, path.lstrip("/"))
 
-    def _ask(self, argv: list[str]) -> str:
-        code, out, err = self._run(argv, None)
+    def _ask(self, argv: list[str], data: str | None = None) -> str:
+        code, out, err = self._run(argv, data)
         if code != 0:
             raise HostError(f"'{' '.join(argv)}' failed with return code {code}: {err.strip() or out.strip() or 'nothing'}")
         return out
@@ -155,6 +155,4 @@ class Host:
             with contextlib.suppress(ProcessLookupError), open(self._at(deed.path), "w", encoding="ascii") as file:
                 file.write(deed.text)
         else:
-            code, out, err = self._run(list(deed.argv), deed.data)
-            if code != 0:
-                raise HostError(f"'{' '.join(deed.argv)}' failed with return code {code}: {err.strip() or out.strip() or 'nothing'}")
+            self._ask(list(deed.argv), deed.data)
