@@ -26,7 +26,7 @@ from lab import faults, snapshots
 from lab.state import locked, need_lab
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ROOT / "molecule" / "faults" / "files"
+FILES = ROOT / "tests" / "lab" / "files"
 WRITER, WRITTEN = "/run/faults-writer.py", "/run/faults-written"
 # A module of Ansible on a host, with all that it has started: sshd gives every command a session of its own.
 MODULES = "ps -eo sid=,comm= | awk '$2 ~ /^python3/ {print $1}' | sort -u"
@@ -159,9 +159,9 @@ class Hands:
         log = self.folder / f"run-{self._runs:03d}-{host}.log"
         given = log.with_suffix(".json")
         given.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "XENFOLD_LAB_DIR": str(self.lab.folder),
-                       "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1",
-                       "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/collections:{ROOT}/.vendor", "ANSIBLE_ROLES_PATH": f"{ROOT}/roles"}
+        # As a person starts it: molecule's own settings of Ansible do not belong to it.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        environment |= {"XENFOLD_LAB_DIR": str(self.lab.folder), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1"}
         program = str(Path(sys.executable).parent / "ansible-playbook")
         line = [program, "-i", str(self.inventory), playbook, *(("--limit", host) if limit else ()), *words, "-e", f"@{given}"]
         with log.open("wb") as stream:

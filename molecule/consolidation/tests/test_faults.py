@@ -98,7 +98,7 @@ POINTS = {
     ),
     # Its configuration is there and the guest is about to be started.
     "guests": Point(
-        "guests", "xen01", "molecule/faults/guests.yml",
+        "guests", "xen01", "molecule/consolidation/one_guest.yml",
         {"guests_definitions": [{
             "name": "extra01", "type": "pvh", "vcpus": 1, "memory_mib": 128, "tsc_mode": "native", "autostart": 20,
             "disks": [{"name": "data", "size_gib": 0.125, "volume_group": "vg_guests"}], "networks": [{"bridge": "xenbr0"}],

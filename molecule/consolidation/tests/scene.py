@@ -13,7 +13,7 @@ from lab import faults, snapshots
 from lab.state import locked
 from tests.lab.hands import ROOT, Hands
 
-NAME = "faults"
+NAME = "consolidation"
 SAVED = "converged"
 INVENTORY = ROOT / "inventories" / "lab"
 HOSTS = ("xen01", "xen02")

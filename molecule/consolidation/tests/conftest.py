@@ -12,11 +12,13 @@ from lab.state import find_lab
 from tests.lab.consoles import attach
 
 
-@pytest.fixture(name="scene", scope="session")
+@pytest.fixture(name="scene", scope="module")
 def _scene() -> Iterator[Scene]:
     scene = Scene()
     scene.prepare()
     yield scene
+    # What the last of these tests left behind is nothing to the tests after them.
+    scene.restore()
     scene.drop_connections()
 
 
