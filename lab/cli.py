@@ -34,8 +34,9 @@ def parser() -> argparse.ArgumentParser:
 
     sub = add("up", "boot the lab, or bring it to a snapshot")
     default = Spec()
+    release = os.environ.get("XENFOLD_LAB_RELEASE", default.release)
     sub.add_argument("--kind", default=default.kind, choices=KINDS)
-    sub.add_argument("--release", default=default.release, choices=sorted(RELEASES))
+    sub.add_argument("--release", default=release, choices=sorted(RELEASES))
     for key, (low, high) in LIMITS.items():
         sub.add_argument(
             f"--{key.replace('_', '-')}", type=int, default=getattr(default, key), metavar="N", help=f"{low} to {high}"
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add("restore", "bring all hosts back to a saved state", "snapshot")
     add("snapshots", "list the saved states")
     sub = add("image", "build a disk image into the cache", "kind")
-    sub.add_argument("--release", default=default.release, choices=sorted(RELEASES))
+    sub.add_argument("--release", default=release, choices=sorted(RELEASES))
     add("pull-disk", "take a data disk out of a running host", "host", "disk")
     sub = add("insert-disk", "put a new empty disk into a running host", "host", "disk")
     sub.add_argument("--serial", help="serial number of the new disk (default: XF<host>D<disk>R<n>)")

@@ -152,6 +152,11 @@ class Hands:
 
     # Playbooks
 
+    def environment(self) -> dict[str, str]:
+        """For a playbook as a person starts it: molecule's own settings of Ansible do not belong to it."""
+        own = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        return own | {"XENFOLD_LAB_DIR": str(self.lab.folder), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1"}
+
     def _start(
         self, playbook: str, host: str, words: tuple[str, ...], settings: Mapping[str, Any], limit: bool = True,
     ) -> tuple[subprocess.Popen[bytes], Path]:
@@ -159,15 +164,12 @@ class Hands:
         log = self.folder / f"run-{self._runs:03d}-{host}.log"
         given = log.with_suffix(".json")
         given.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        # As a person starts it: molecule's own settings of Ansible do not belong to it.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        environment |= {"XENFOLD_LAB_DIR": str(self.lab.folder), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1"}
         program = str(Path(sys.executable).parent / "ansible-playbook")
         line = [program, "-i", str(self.inventory), playbook, *(("--limit", host) if limit else ()), *words, "-e", f"@{given}"]
         with log.open("wb") as stream:
             stream.write(f"$ {shlex.join(line)}\n".encode())
             stream.flush()
-            process = subprocess.Popen(line, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=stream,
+            process = subprocess.Popen(line, cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=stream,
                                        stderr=subprocess.STDOUT, start_new_session=True)
         return process, log
 

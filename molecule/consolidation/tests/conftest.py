@@ -12,30 +12,36 @@ from lab.state import find_lab
 from tests.lab.consoles import attach
 
 
-@pytest.fixture(name="scene", scope="module")
+@pytest.fixture(name="scene", scope="session")
 def _scene() -> Iterator[Scene]:
+    """The pair as it is."""
     scene = Scene()
+    yield scene
+    scene.drop_connections()
+
+
+@pytest.fixture(name="converged", scope="module")
+def _converged(scene: Scene) -> Iterator[Scene]:
     scene.prepare()
     yield scene
     # What the last of these tests left behind is nothing to the tests after them.
     scene.restore()
-    scene.drop_connections()
 
 
 @pytest.fixture(name="pair")
-def _pair(scene: Scene) -> Scene:
+def _pair(converged: Scene) -> Scene:
     """The pair as the test before left it, or as it was saved when that one failed or left it spoiled."""
-    if scene.spoiled:
-        scene.restore()
-    return scene
+    if converged.spoiled:
+        converged.restore()
+    return converged
 
 
 @pytest.fixture(name="fresh")
-def _fresh(scene: Scene) -> Scene:
+def _fresh(converged: Scene) -> Scene:
     """The pair as it was saved; the test may leave anything behind."""
-    scene.restore()
-    scene.spoiled = True
-    return scene
+    converged.restore()
+    converged.spoiled = True
+    return converged
 
 
 @pytest.hookimpl(wrapper=True)

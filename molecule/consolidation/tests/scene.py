@@ -16,6 +16,7 @@ from tests.lab.hands import ROOT, Hands
 NAME = "consolidation"
 SAVED = "converged"
 INVENTORY = ROOT / "inventories" / "lab"
+ESTATE = INVENTORY / "group_vars" / "all" / "estate.yml"
 HOSTS = ("xen01", "xen02")
 # Volumes in dom0 beside those of the guests: one that nobody touches, one that is written all the time.
 MARK, WORK = "/dev/vg_guests/mark", "/dev/vg_guests/work"
@@ -89,6 +90,6 @@ def lab_settings(name: str) -> Any:
 
 def addresses() -> dict[str, str]:
     """Guest -> address, from what their kernels are told."""
-    estate = yaml.safe_load((INVENTORY / "group_vars" / "all" / "estate.yml").read_text(encoding="utf-8"))
+    estate = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))
     found = {guest["name"]: re.search(r"\bip=([0-9.]+)/", guest["boot"]["cmdline"]) for guest in estate["estate_workloads"]}
     return {name: match[1] for name, match in found.items() if match}

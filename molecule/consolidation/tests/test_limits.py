@@ -4,40 +4,22 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from scene import ESTATE, HOSTS, Scene, addresses
 
-ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-FOLDER = ROOT / "build" / "consolidation"
-ESTATE = ROOT / "inventories" / "lab" / "group_vars" / "all" / "estate.yml"
 UNIT = "xenfold-limits.service"
-ADDRESSES = {"web01": "10.9.0.51", "batch01": "10.9.0.54"}
+ADDRESSES = addresses()
 MIB = 1024 * 1024
 # What is asked of the guest -> how many of the limit's units that is, and the limit in units a second.
 LOADS = {"write-8": (8, 2), "read-16": (16, 4), "writes-90": (90, 30), "reads-180": (180, 60)}
 
 
-def on(host: str, command: str) -> str:
-    """What a command on a host of the lab prints."""
-    lab = [sys.executable, "-m", "lab", "--name", "consolidation", "ssh", host, command]
-    done = subprocess.run(lab, cwd=ROOT, check=False, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, f"{host}: {command}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def where(guest: str) -> str:
-    """The host of a guest, by the plan."""
-    return str(json.loads((FOLDER / "plan.json").read_text())["placement"][guest])
-
-
-def load(guest: str, what: str, posted_bytes: int = 0) -> tuple[float, dict[str, str]]:
+def load(scene: Scene, guest: str, what: str, posted_bytes: int = 0) -> tuple[float, dict[str, str]]:
     """Let a guest do something (lab/recipe/guest-init): seconds by dom0's clock, and what the guest says, with its own seconds."""
     script = (
         "import sys, time, urllib.request\n"
@@ -47,137 +29,128 @@ def load(guest: str, what: str, posted_bytes: int = 0) -> tuple[float, dict[str,
         "print(time.monotonic() - began, len(body))\n"
         "print(body.decode() if len(body) < 1000 else '')\n"
     )
-    first, *said = on(where(guest), f"python3 -c {shlex.quote(script)}").splitlines()
+    first, *said = scene.run(scene.guests[guest], f"python3 -c {shlex.quote(script)}", 300).splitlines()
     seconds, length = first.split()
     return float(seconds), {"bytes": length, **dict(line.split(" ", 1) for line in said if " " in line)}
 
 
-def inside(guest: str, what: str) -> float:
+def inside(scene: Scene, guest: str, what: str) -> float:
     """Seconds that a load takes by the guest's own clock."""
-    _seconds, said = load(guest, what)
+    _seconds, said = load(scene, guest, what)
     assert said["code"] == "0", said
     return float(said["ended"]) - float(said["began"])
 
 
-def until(host: str, condition: str, seconds: float = 180) -> None:
-    """Wait until a shell condition holds on a host."""
-    deadline = time.monotonic() + seconds
-    while on(host, f"{{ {condition}; }} >/dev/null 2>&1 && echo yes || echo no").strip() != "yes":
-        assert time.monotonic() < deadline, f"{host}: not within {seconds} s: {condition}\n{on(host, f'journalctl -n 50 -u {UNIT}')}"
-        time.sleep(2)
+def answers(scene: Scene, guest: str) -> None:
+    """Wait until a guest answers on the network."""
+    scene.wait(scene.guests[guest], f"ping -c 1 -W 5 {ADDRESSES[guest]}", 180, f"xl list; journalctl -n 50 -u {UNIT}")
 
 
-def site(*arguments: str) -> dict[str, int]:
-    """Run site.yml as a person does; `changed` by host."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    environment |= {"XENFOLD_LAB_DIR": str(ROOT / "build" / "lab" / "consolidation"), "ANSIBLE_NOCOLOR": "1"}
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "inventories/lab", "playbooks/site.yml", "-e", f"plan_dir={FOLDER}",
-         *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    recap = done.stdout.rpartition("PLAY RECAP")[2]
-    words = [line.replace(":", " ").split() for line in recap.splitlines() if "changed=" in line]
-    return {line[0]: int(next(word for word in line if word.startswith("changed=")).removeprefix("changed=")) for line in words}
+def guests_play(scene: Scene, *words: str) -> int:
+    """Run site.yml for the guests as a person does; what changed on the host of batch01."""
+    words = ("--tags", "guests", "-e", f"plan_dir={scene.folder}", *words)
+    done = scene.play("playbooks/site.yml", "both", words, timeout=1200, limit=False)
+    assert done.rc == 0, done.text
+    return done.changed[scene.guests["batch01"]]
 
 
-def held(host: str) -> str:
+def held(scene: Scene, host: str) -> str:
     """io.max of batch01's group when all of its threads are in it."""
-    domid = on(host, "xl domid batch01").strip()
-    threads = on(host, f"grep -l '^{domid}\\.xvda-' /proc/[0-9]*/comm | cut -d/ -f3").split()
+    domid = scene.run(host, "xl domid batch01")
+    threads = scene.run(host, f"grep -l '^{domid}\\.xvda-' /proc/[0-9]*/comm | cut -d/ -f3").split()
     assert threads
     group = "/sys/fs/cgroup/xenfold/guest-batch01"
-    assert set(threads) <= set(on(host, f"cat {group}/cgroup.procs").split())
-    return on(host, f"cat {group}/io.max")
+    assert set(threads) <= set(scene.run(host, f"cat {group}/cgroup.procs").split())
+    return scene.run(host, f"cat {group}/io.max")
 
 
 @pytest.fixture(name="host_name")
-def _host_name() -> str:
-    host = where("batch01")
-    until(host, f"ping -c 1 -W 5 {ADDRESSES['batch01']}")
-    return host
+def _host_name(scene: Scene) -> str:
+    answers(scene, "batch01")
+    return scene.guests["batch01"]
 
 
-def test_the_kernel_holds_what_is_wanted(host_name: str) -> None:
-    assert on(host_name, f"systemctl is-active {UNIT}").strip() == "active"
-    assert f"rbps={4 * MIB} wbps={2 * MIB} riops=60 wiops=30" in held(host_name)
-    domid = on(host_name, "xl domid batch01").strip()
-    assert on(host_name, f"xenstore-read /local/domain/0/backend/vif/{domid}/0/rate").strip() == "50000,50000"
-    qdiscs = {entry["dev"]: entry for entry in json.loads(on(host_name, "tc -j qdisc show")) if entry.get("root")}
+def test_the_kernel_holds_what_is_wanted(scene: Scene, host_name: str) -> None:
+    assert scene.run(host_name, f"systemctl is-active {UNIT}") == "active"
+    assert f"rbps={4 * MIB} wbps={2 * MIB} riops=60 wiops=30" in held(scene, host_name)
+    domid = scene.run(host_name, "xl domid batch01")
+    assert scene.run(host_name, f"xenstore-read /local/domain/0/backend/vif/{domid}/0/rate") == "50000,50000"
+    qdiscs = {entry["dev"]: entry for entry in json.loads(scene.run(host_name, "tc -j qdisc show")) if entry.get("root")}
     assert qdiscs[f"vif{domid}.0"]["options"]["rate"] == 500_000
     assert (qdiscs["bond0"]["kind"], qdiscs["bond0"]["handle"]) == ("htb", "584e:")
 
 
 @pytest.mark.usefixtures("host_name")
-def test_disks_are_as_fast_as_they_may_be_inside_the_guest() -> None:
+def test_disks_are_as_fast_as_they_may_be_inside_the_guest(scene: Scene) -> None:
     # The file that the others read and write.
-    inside("batch01", "write-16")
+    inside(scene, "batch01", "write-16")
     for what, (amount, limit) in LOADS.items():
-        seconds = inside("batch01", what)
+        seconds = inside(scene, "batch01", what)
         assert 0.85 * amount / limit <= seconds <= 6 * amount / limit + 5, f"{what}: {seconds} s"
 
 
-def test_a_guest_without_limits_on_the_same_machine_is_faster() -> None:
-    until(where("web01"), f"ping -c 1 -W 5 {ADDRESSES['web01']}")
-    inside("web01", "write-16")
+def test_a_guest_without_limits_on_the_same_machine_is_faster(scene: Scene) -> None:
+    answers(scene, "web01")
+    inside(scene, "web01", "write-16")
     for what, (amount, limit) in LOADS.items():
-        assert inside("web01", what) < 0.75 * amount / limit, what
+        assert inside(scene, "web01", what) < 0.75 * amount / limit, what
 
 
 @pytest.mark.usefixtures("host_name")
-def test_the_network_is_as_fast_as_it_may_be_both_ways() -> None:
-    seconds, said = load("batch01", "send-4")
+def test_the_network_is_as_fast_as_it_may_be_both_ways(scene: Scene) -> None:
+    seconds, said = load(scene, "batch01", "send-4")
     assert int(said["bytes"]) == 4 * MIB
     # 8 Mbit/s are a million bytes a second, of which some are heads of packets; what netback lets through at once is 128 KiB.
     assert 3.7 <= seconds <= 60, seconds
-    _seconds, said = load("batch01", "take-0", 2 * MIB)
+    _seconds, said = load(scene, "batch01", "take-0", 2 * MIB)
     assert said["code"] == "0", said
     # 4 Mbit/s, but for a burst of 128 KiB and what fills the sockets before the guest's clock is read.
     assert 3.0 <= float(said["ended"]) - float(said["began"]) <= 60, said
 
 
-def test_what_the_guest_sends_to_the_other_host_is_in_its_own_class(host_name: str) -> None:
-    other = next(name for name in ("xen01", "xen02") if name != host_name)
+def test_what_the_guest_sends_to_the_other_host_is_in_its_own_class(scene: Scene, host_name: str) -> None:
+    other = next(name for name in HOSTS if name != host_name)
 
     def sent() -> int:
         """Bytes of the first class for a guest."""
-        lines = on(host_name, "tc -s class show dev bond0").splitlines()
+        lines = scene.run(host_name, "tc -s class show dev bond0").splitlines()
         number = next(index for index, line in enumerate(lines) if line.startswith("class htb 584e:10 "))
         assert "rate 5Mbit" in lines[number]
         return int(lines[number + 1].split()[1])
 
     before = sent()
     script = f"import urllib.request as u; print(len(u.urlopen('http://{ADDRESSES['batch01']}/cgi-bin/load?send-1', timeout=100).read()))"
-    assert on(other, f"python3 -c {shlex.quote(script)}").strip() == str(MIB)
+    assert scene.run(other, f"python3 -c {shlex.quote(script)}") == str(MIB)
     assert MIB <= sent() - before <= 1.2 * MIB
 
 
-def test_limits_are_there_again_after_a_reboot_from_inside(host_name: str) -> None:
-    before = on(host_name, "xl domid batch01").strip()
-    on(host_name, "xl reboot batch01")
-    until(host_name, f"test \"$(xl domid batch01)\" != {before} && xl domid batch01")
-    until(host_name, f"ping -c 1 -W 5 {ADDRESSES['batch01']}")
+def test_limits_are_there_again_after_a_reboot_from_inside(scene: Scene, host_name: str) -> None:
+    before = scene.run(host_name, "xl domid batch01")
+    scene.run(host_name, "xl reboot batch01")
+    scene.wait(host_name, f"test \"$(xl domid batch01)\" != {before} && xl domid batch01", 180, "xl list")
+    answers(scene, "batch01")
     time.sleep(10)
-    assert f"wbps={2 * MIB}" in held(host_name)
-    assert inside("batch01", "write-8") >= 0.85 * 4
+    assert f"wbps={2 * MIB}" in held(scene, host_name)
+    assert inside(scene, "batch01", "write-8") >= 0.85 * 4
 
 
-def test_limits_survive_the_watcher_and_systemd(host_name: str) -> None:
-    on(host_name, f"systemctl stop {UNIT} && systemctl daemon-reload && systemctl daemon-reexec")
-    assert f"wbps={2 * MIB}" in held(host_name)
-    assert inside("batch01", "write-8") >= 0.85 * 4
-    on(host_name, f"systemctl start {UNIT}")
+def test_limits_survive_the_watcher_and_systemd(scene: Scene, host_name: str) -> None:
+    scene.run(host_name, f"systemctl stop {UNIT} && systemctl daemon-reload && systemctl daemon-reexec")
+    assert f"wbps={2 * MIB}" in held(scene, host_name)
+    assert inside(scene, "batch01", "write-8") >= 0.85 * 4
+    scene.run(host_name, f"systemctl start {UNIT}")
 
 
-def test_limits_are_lifted_with_their_definition_and_come_back(host_name: str, tmp_path: Path) -> None:
+def test_limits_are_lifted_with_their_definition_and_come_back(scene: Scene, host_name: str, tmp_path: Path) -> None:
     workloads = yaml.safe_load(ESTATE.read_text())["estate_workloads"]
     free = next(workload for workload in workloads if workload["name"] == "batch01")
     del free["disks"][0]["limits"]
     free["networks"] = [{"bridge": "xenbr0"}]
     (tmp_path / "free.json").write_text(json.dumps({"estate_workloads": workloads}))
-    assert site("--tags", "guests", "-e", f"@{tmp_path}/free.json")[host_name] == 1
-    assert on(host_name, "ls -d /etc/xenfold /usr/local/lib/xenfold /sys/fs/cgroup/xenfold 2>/dev/null; true").strip() == ""
-    assert "584e:" not in on(host_name, "tc qdisc show")
-    assert inside("batch01", "write-8") < 3
-    assert site("--tags", "guests")[host_name] == 1
-    assert f"wbps={2 * MIB}" in held(host_name)
-    assert site("--tags", "guests")[host_name] == 0
+    assert guests_play(scene, "-e", f"@{tmp_path}/free.json") == 1
+    assert scene.run(host_name, "ls -d /etc/xenfold /usr/local/lib/xenfold /sys/fs/cgroup/xenfold 2>/dev/null; true") == ""
+    assert "584e:" not in scene.run(host_name, "tc qdisc show")
+    assert inside(scene, "batch01", "write-8") < 3
+    assert guests_play(scene) == 1
+    assert f"wbps={2 * MIB}" in held(scene, host_name)
+    assert guests_play(scene) == 0

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-HOSTS = ("xen01", "xen02")
+from scene import HOSTS, Scene
+
+from tests.lab.hands import ROOT
+
 MOST_TASKS = 25
 MOST_PINGS = 12
 ROUNDS = 2
@@ -29,14 +30,12 @@ PING = """---
 """
 
 
-def play(playbook: Path) -> tuple[float, dict]:
+def play(scene: Scene, playbook: Path) -> tuple[float, dict]:
     """Seconds of a playbook on the scenario's hosts, and its results."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    environment |= {"XENFOLD_LAB_DIR": str(ROOT / "build" / "lab" / "consolidation"), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-                    "ANSIBLE_NOCOLOR": "1"}
+    environment = scene.environment() | {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
     program = str(Path(sys.executable).parent / "ansible-playbook")
     begun = time.monotonic()
-    done = subprocess.run([program, "-i", "inventories/lab", str(playbook)], cwd=ROOT, env=environment, capture_output=True,
+    done = subprocess.run([program, "-i", str(scene.inventory), str(playbook)], cwd=ROOT, env=environment, capture_output=True,
                           text=True, timeout=900)
     seconds = time.monotonic() - begun
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,15 +51,15 @@ def reached(results: dict, host: str) -> list[str]:
     ]
 
 
-def test_a_converged_host_costs_few_tasks_and_little_time(tmp_path: Path) -> None:
+def test_a_converged_host_costs_few_tasks_and_little_time(scene: Scene, tmp_path: Path) -> None:
     ping = tmp_path / "ping.yml"
     ping.write_text(PING, encoding="utf-8")
     pings, runs = [], []
     for _round in range(ROUNDS):
-        seconds, results = play(ping)
+        seconds, results = play(scene, ping)
         pings.append(seconds)
         assert reached(results, "xen01") == ["Ping"]
-        seconds, results = play(ROOT / "playbooks" / "provision.yml")
+        seconds, results = play(scene, ROOT / "playbooks" / "provision.yml")
         runs.append(seconds)
         for host in HOSTS:
             assert results["stats"][host]["changed"] == 0, results["stats"]

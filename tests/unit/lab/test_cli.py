@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import accel, hub
-from lab.cli import main
+from lab.cli import main, parser
 from lab.console import plain_text, run, tail
 from lab.errors import LabError
 from lab.state import Lab
@@ -55,6 +55,16 @@ def test_an_unknown_kind_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> Non
         main(["up", "--kind", "fancy"])
     assert caught.value.code == 2
     assert "fancy" in capsys.readouterr().err
+
+
+def test_the_environment_names_the_release(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("XENFOLD_LAB_RELEASE", "trixie")
+    assert parser().parse_args(["up"]).release == "trixie"
+    assert parser().parse_args(["image", "xen", "--release", "bookworm"]).release == "bookworm"
+    monkeypatch.setenv("XENFOLD_LAB_RELEASE", "potato")
+    for words in (["up"], ["image", "xen"]):
+        assert main(words) == 1
+        assert "--release potato" in capsys.readouterr().err
 
 
 def test_status_is_plain_data(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
