@@ -48,6 +48,8 @@ GUEST_SPEC: dict[str, dict[str, Any]] = {
             "format": {"type": "str", "choices": ["raw", "qcow2", "vhd"], "default": "raw"},
             "vdev": {"type": "str"},
             "access": {"type": "str", "choices": ["rw", "ro"], "default": "rw"},
+            "cdrom": {"type": "bool"},
+            "backend": {"type": "str"},
             "limits": {
                 "type": "dict",
                 "options": {
@@ -68,8 +70,18 @@ GUEST_SPEC: dict[str, dict[str, Any]] = {
             "receive_mbps": {"type": "int"},
             "min_mbps": {"type": "int"},
             "mtu": {"type": "int"},
+            "backend": {"type": "str"},
         },
     },
+    "pci": {
+        "type": "list", "elements": "dict", "default": [],
+        "options": {
+            "address": {"type": "str", "required": True},
+            "permissive": {"type": "bool"},
+        },
+    },
+    "driver_domain": {"type": "bool"},
+    "firmware": {"type": "str", "choices": ["bios", "uefi"]},
     "boot": {
         "type": "dict",
         "options": {
@@ -93,7 +105,7 @@ GUEST_SPEC: dict[str, dict[str, Any]] = {
 }
 """Argument spec of one guest; a key with the value null counts as not given."""
 
-_ONLY_FOR = {"vga": "hvm", "vnc": "hvm", "pvshim": "pvh"}
+_ONLY_FOR = {"vga": "hvm", "vnc": "hvm", "firmware": "hvm", "pvshim": "pvh"}
 _MOST_VCPUS = {"pvh": 128, "hvm": 128, "pv": 512}
 _RANGES = {
     "memory_mib": (32, 12 * 1024 * 1024, "MiB"), "maxmem_mib": (32, 12 * 1024 * 1024, "MiB"),
@@ -111,6 +123,9 @@ _NAME_ALLOWED = (
 )
 _DISK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
 _VOLUME_GROUP = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,63}")
+_CD_LETTERS = "dcba"
+"""Drives of an HVM guest, the last first: a disk more does not move the CD."""
+_PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", re.IGNORECASE)
 _VDEV = {"hvm": re.compile(r"xvd[a-z]|hd[a-d]|sd[a-z]"), "pvh": re.compile(r"xvd[a-z]"), "pv": re.compile(r"xvd[a-z]")}
 _BRIDGE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}")
@@ -165,11 +180,16 @@ def check_guest(guest: Any) -> list[str]:
     full = {key: rule["default"] for key, rule in GUEST_SPEC.items() if "default" in rule} | given(guest)
     name_error = check_name(full["name"])
     errors += [name_error] if name_error else []
-    return errors + _check_size(full) + _check_scheduling(full) + _check_disks(full) + _check_networks(full) + _check_boot(full)
+    for check in (_check_size, _check_scheduling, _check_disks, _check_networks, _check_pci, _check_boot):
+        errors += check(full)
+    return errors
 
 
-def check_guests(guests: Any) -> list[str]:
-    """What is wrong with the guests of a list, each by itself and between them; each line names the guest."""
+def check_guests(guests: Any, one_host: bool = False) -> list[str]:
+    """What is wrong with the guests of a list, each by itself and between them; each line names the guest.
+
+    one_host: whether all are of one host, where no two may have one PCI device.
+    """
     if not isinstance(guests, Sequence) or isinstance(guests, str):
         return [_wrong("guests", guests, "a list of guests")]
     errors: list[str] = []
@@ -181,7 +201,7 @@ def check_guests(guests: Any) -> list[str]:
         errors += [f"{title}: {error}" for error in found]
         if not found:
             sound.append(normalise(guest))
-    return errors + _between(sound)
+    return errors + _between(sound, one_host)
 
 
 def _shape(spec: Mapping[str, Mapping[str, Any]], values: Guest, path: str) -> list[str]:
@@ -269,19 +289,64 @@ def _check_disks(guest: Guest) -> list[str]:
         errors.append(_wrong("disks", f"{len(disks)} disks", "at most 26"))
     for index, disk in enumerate(disks):
         key = f"disks[{index}]"
-        errors += _check_disk_source(key, guest["name"], disk)
-        if "vdev" in disk and not _VDEV[guest["type"]].fullmatch(disk["vdev"]):
+        errors += _check_cdrom(key, guest["type"], disk) if disk.get("cdrom") else _check_disk_source(key, guest["name"], disk)
+        errors += _check_backend(key, guest, disk, ("volume_group", "limits", "cdrom"))
+        if "vdev" in disk and not disk.get("cdrom") and not _VDEV[guest["type"]].fullmatch(disk["vdev"]):
             named = "xvda to xvdz" + (", hda to hdd, sda to sdz" if guest["type"] == "hvm" else "")
             errors.append(_wrong(f"{key}.vdev", disk["vdev"], f"{named} for type {guest['type']}"))
         errors += _check_limits(f"{key}.limits", disk)
     errors += _twice("name", [(f"disks[{index}].name", disk.get("name")) for index, disk in enumerate(disks)])
     # xvda and hda of an HVM guest are the same disk to its BIOS, so only the letter tells disks apart.
     letters: dict[str, str] = {}
-    for index, vdev in enumerate(_vdevs(disks)):
+    for index, vdev in enumerate(_vdevs(disks, guest["type"])):
+        if vdev.endswith("?"):
+            if vdev != "xvd?":
+                errors.append(f"disks[{index}].vdev: is missing; hda to hdd are taken, so name the devices of this guest's disks and CDs")
+            continue
         if vdev[-1] in letters:
             errors.append(_wrong(f"disks[{index}].vdev", vdev, f"a device of its own, {letters[vdev[-1]]} is there already"))
         letters[vdev[-1]] = vdev
     return errors
+
+
+def _check_cdrom(key: str, kind: str, disk: Guest) -> list[str]:
+    """A drive of an HVM guest's QEMU, with or without a medium; a PV guest has it as a disk that is called one."""
+    errors = [_wrong(f"{key}.{other}", disk[other], "a CD has a path, or is an empty drive")
+              for other in ("size_gib", "volume_group", "limits") if other in disk]
+    if kind == "pvh":
+        return [*errors, _wrong(f"{key}.cdrom", True, "only for the types hvm and pv; this guest is pvh (path with access: ro is a disk "
+                                "that it can read)")]
+    if kind == "pv" and "path" not in disk:
+        errors.append(f"{key}.path: is missing; only a guest of type hvm has an empty drive")
+    named = re.compile("hd[a-d]" if kind == "hvm" else "xvd[a-z]")
+    if "vdev" in disk and not named.fullmatch(disk["vdev"]):
+        errors.append(_wrong(f"{key}.vdev", disk["vdev"], f"{'hda to hdd' if kind == 'hvm' else 'xvda to xvdz'} for a CD of type {kind}"))
+    if disk.get("format", "raw") != "raw":
+        errors.append(_wrong(f"{key}.format", disk["format"], "raw for a CD"))
+    return errors + (_check_path(f"{key}.path", disk["path"]) if "path" in disk else [])
+
+
+def _check_backend(key: str, guest: Guest, device: Guest, without: Iterable[str]) -> list[str]:
+    """The driver domain that serves a device. without: keys that this host, which does not, cannot fulfil then."""
+    if "backend" not in device:
+        return []
+    if check_name(device["backend"]) or device["backend"] == guest["name"]:
+        return [_wrong(f"{key}.backend", device["backend"], "the name of another guest, which is a driver domain")]
+    return [_wrong(f"{key}.{other}", device[other], f"nothing beside backend: {device['backend']} serves the device, not dom0")
+            for other in without if device.get(other)]
+
+
+def _check_pci(guest: Guest) -> list[str]:
+    errors = []
+    devices = [given(device) for device in guest["pci"]]
+    if devices and guest["type"] == "pvh":
+        errors.append(_wrong("pci", devices, "only for the types hvm and pv; this guest is pvh"))
+    if devices and guest["type"] == "hvm" and guest.get("maxmem_mib", guest.get("memory_mib")) != guest.get("memory_mib"):
+        errors.append(_wrong("maxmem_mib", guest["maxmem_mib"], "memory_mib for an HVM guest with PCI devices, which has all its memory "
+                             "from the start"))
+    errors += [_wrong(f"pci[{index}].address", device["address"], "an address as 0000:03:00.0")
+               for index, device in enumerate(devices) if not _PCI.fullmatch(device["address"])]
+    return errors + _twice("device", [(f"pci[{index}].address", device["address"].lower()) for index, device in enumerate(devices)])
 
 
 def _check_limits(key: str, disk: Guest) -> list[str]:
@@ -339,6 +404,7 @@ def _check_networks(guest: Guest) -> list[str]:
             errors.append(_wrong(f"{key}.bridge", network["bridge"], "the name of a bridge, up to 15 characters"))
         if network.get("min_mbps", 0) > network.get("rate_mbps", network.get("min_mbps", 0)):
             errors.append(_wrong(f"{key}.min_mbps", network["min_mbps"], f"rate_mbps ({network['rate_mbps']}) or less"))
+        errors += _check_backend(key, guest, network, ("rate_mbps", "receive_mbps", "min_mbps"))
         mac = network.get("mac")
         if mac is None:
             continue
@@ -349,6 +415,8 @@ def _check_networks(guest: Guest) -> list[str]:
 
 def _check_boot(guest: Guest) -> list[str]:
     boot = given(guest.get("boot") or {})
+    if "firmware" in guest and guest["type"] == "hvm" and {"image", "kernel"} & set(boot):
+        return [_wrong("firmware", guest["firmware"], "nothing beside boot.image and boot.kernel, which take its place")]
     if "image" in boot:
         errors = [_wrong(f"boot.{key}", boot[key], "nothing besides image, which brings its own")
                   for key in ("kernel", "ramdisk") if key in boot]
@@ -376,33 +444,60 @@ def _twice(what: str, values: Iterable[tuple[str, Any]]) -> list[str]:
     return errors
 
 
-def _between(guests: Sequence[Guest]) -> list[str]:
-    """What two guests of a list may not share: name, uuid, MAC address, and a disk that either of them writes."""
+def _between(guests: Sequence[Guest], one_host: bool) -> list[str]:
+    """What two guests of a list may not share: name, uuid, MAC address, and a disk that either of them writes; and whether those that
+    serve others are driver domains that start before them."""
     errors: list[str] = []
     owners: dict[tuple[str, str], int] = {}
     written: dict[str, bool] = {}
     for number, guest in enumerate(guests):
         claims = [("name", "name", guest["name"]), ("uuid", "uuid", guest["uuid"])]
         claims += [(f"networks[{index}].mac", "mac", net["mac"]) for index, net in enumerate(guest["networks"])]
+        claims += [(f"pci[{index}].address", "device", device["address"]) for index, device in enumerate(guest["pci"]) if one_host]
         for index, disk in enumerate(guest["disks"]):
+            if not disk["target"]:
+                continue
+            # A path of a driver domain is another than that of the host.
+            target = f"{disk['backend']}:{disk['target']}" if disk["backend"] else disk["target"]
             writes = disk["access"] == "rw"
-            if writes or written.get(disk["target"], True):
-                claims.append((f"disks[{index}]", "disk", disk["target"]))
-            owners.setdefault(("disk", disk["target"]), number)
-            written[disk["target"]] = written.get(disk["target"], False) or writes
+            if writes or written.get(target, True):
+                claims.append((f"disks[{index}]", "disk", target))
+            owners.setdefault(("disk", target), number)
+            written[target] = written.get(target, False) or writes
         for key, kind, value in claims:
             owner = owners.setdefault((kind, value), number)
             if owner != number:
                 errors.append(f"guest {guest['name']!r}: " + _wrong(
                     key, value, f"a {kind} of its own, guest {guests[owner]['name']!r} has this one"))
+    by_name = {guest["name"]: guest for guest in guests}
+    return errors + [f"guest {guest['name']!r}: {error}" for guest in guests for error in _between_backends(guest, by_name)]
+
+
+def _between_backends(guest: Guest, guests: Mapping[str, Guest]) -> list[str]:
+    errors = []
+    for key in ("disks", "networks"):
+        for index, device in enumerate(guest[key]):
+            server = guests.get(device["backend"] or "")
+            if server is None:
+                continue
+            if not server["driver_domain"]:
+                errors.append(_wrong(f"{key}[{index}].backend", device["backend"], "a guest with driver_domain: true"))
+            elif guest["autostart"] and not (server["autostart"] and server["autostart"] < guest["autostart"]):
+                errors.append(_wrong("autostart", guest["autostart"], f"a number above that of {server['name']}, which serves "
+                                     f"{key}[{index}] and has {server['autostart'] or 'none'}"))
     return errors
 
 
-def _vdevs(disks: Sequence[Guest]) -> list[str]:
-    """The device names of disks in order: those named, and for the others the next free of xvda, xvdb, ..."""
+def _vdevs(disks: Sequence[Guest], kind: str) -> list[str]:
+    """The device names of disks in order: those named, for CDs of an HVM guest the last free drive of hda to hdd, and for the others the
+    next free of xvda, xvdb, ...; `?` in place of a letter where there is none left."""
     taken = {disk["vdev"][-1] for disk in disks if disk.get("vdev")}
+    drives = [kind == "hvm" and bool(disk.get("cdrom")) for disk in disks]
     free = (letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in taken)
-    return [disk.get("vdev") or f"xvd{next(free, '?')}" for disk in disks]
+    found = [disk.get("vdev") or ("" if drive else f"xvd{next(free, '?')}") for disk, drive in zip(disks, drives, strict=True)]
+    taken |= {vdev[-1] for vdev in found if vdev}
+    left = (letter for letter in _CD_LETTERS if letter not in taken)
+    return [vdev or f"hd{next(left, '?')}" for vdev in found]
 
 
 def mac_of(name: str, index: int) -> str:
@@ -419,8 +514,8 @@ def volume_name(guest_name: str, disk_name: str) -> str:
 def normalise(guest: Guest) -> dict[str, Any]:
     """A guest that check_guest found sound, with every key: defaults filled in, names derived, nothing left to guess.
 
-    Beyond the keys of GUEST_SPEC each disk has `target` (what xl is told), and `boot` has `kernel` and `ramdisk` as paths
-    on the host, null for an HVM guest that boots from its disk. Normalising twice changes nothing.
+    Beyond the keys of GUEST_SPEC each disk has `target` (what xl is told, null for an empty drive), and `boot` has `kernel` and `ramdisk`
+    as paths on the host, null for an HVM guest that boots from its disk. Normalising twice changes nothing.
     """
     full: dict[str, Any] = {key: rule.get("default") for key, rule in GUEST_SPEC.items()}
     full |= given(guest)
@@ -429,15 +524,19 @@ def normalise(guest: Guest) -> dict[str, Any]:
     full["maxvcpus"] = full["maxvcpus"] or full["vcpus"]
     full["maxmem_mib"] = full["maxmem_mib"] or full["memory_mib"]
     disks = [_filled("disks", disk) for disk in full["disks"]]
-    for disk, vdev in zip(disks, _vdevs(disks), strict=True):
+    for disk, vdev in zip(disks, _vdevs(disks, full["type"]), strict=True):
         disk["vdev"] = vdev
         disk["limits"] = given(disk["limits"] or {}) or None
-        disk["target"] = disk["path"] or f"/dev/{disk['volume_group']}/{volume_name(name, disk['name'])}"
+        disk["cdrom"] = bool(disk["cdrom"])
+        disk["access"] = "ro" if disk["cdrom"] else disk["access"]
+        volume = f"/dev/{disk['volume_group']}/{volume_name(name, disk['name'])}" if disk["volume_group"] else None
+        disk["target"] = disk["path"] or volume
     full["disks"] = disks
     full["networks"] = [
         _filled("networks", network) | {"mac": (network.get("mac") or mac_of(name, index)).lower()}
         for index, network in enumerate(full["networks"])
     ]
+    full["pci"] = [{"address": device["address"].lower(), "permissive": bool(device.get("permissive"))} for device in full["pci"]]
     boot = dict.fromkeys(GUEST_SPEC["boot"]["options"]) | given(full["boot"] or {})
     if boot["image"]:
         boot |= {"kernel": f"{IMAGES_DIR}/{boot['image']}/kernel", "ramdisk": f"{IMAGES_DIR}/{boot['image']}/ramdisk"}

@@ -17,17 +17,31 @@ def quote(text: str) -> str:
 
 def disk_text(disk: Mapping[str, Any]) -> str:
     """One disk (xl-disk-configuration(5)); `target` comes last and takes the rest, so it may hold '=' and ':'."""
-    return f"format={disk['format']},vdev={disk['vdev']},access={disk['access']},target={disk['target']}"
+    words = [f"format={disk['format'] if disk['target'] else 'empty'}", f"vdev={disk['vdev']}", f"access={disk['access']}"]
+    if disk["cdrom"]:
+        words.append("devtype=cdrom")
+    if disk["backend"]:
+        words.append(f"backend={disk['backend']}")
+    if disk["target"]:
+        words.append(f"target={disk['target']}")
+    return ",".join(words)
 
 
-def network_text(network: Mapping[str, Any]) -> str:
-    """One network (xl-network-configuration(5)); the rate is what the guest may send."""
+def network_words(network: Mapping[str, Any]) -> list[str]:
+    """One network, key by key (xl-network-configuration(5)); the rate is what the guest may send."""
     words = [f"mac={network['mac']}", f"bridge={network['bridge']}"]
     if network["rate_mbps"]:
         words.append(f"rate={network['rate_mbps']}Mb/s")
     if network["mtu"]:
         words.append(f"mtu={network['mtu']}")
-    return ",".join(words)
+    if network["backend"]:
+        words.append(f"backend={network['backend']}")
+    return words
+
+
+def pci_text(device: Mapping[str, Any]) -> str:
+    """One PCI device (xl-pci-configuration(5))."""
+    return device["address"] + (",permissive=1" if device["permissive"] else "")
 
 
 def settings(guest: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,13 +62,15 @@ def settings(guest: Mapping[str, Any]) -> dict[str, Any]:
         "kernel": boot["kernel"],
         "ramdisk": boot["ramdisk"],
         "cmdline": boot["cmdline"],
-        "boot": "c" if guest["type"] == "hvm" and not boot["kernel"] else None,
+        "firmware": guest["firmware"],
+        "boot": _boot_order(guest),
         # Without it `xl console` shows nothing of an HVM guest.
         "serial": "pty" if guest["type"] == "hvm" else None,
         "cpuid": guest["cpuid"] or None,
         "vga": guest["vga"],
         "vnc": guest["vnc"],
         "pvshim": guest["pvshim"],
+        "driver_domain": guest["driver_domain"],
         "localtime": guest["localtime"],
         "tsc_mode": None if guest["tsc_mode"] == "default" else guest["tsc_mode"],
         "max_grant_frames": guest["max_grant_frames"],
@@ -63,8 +79,16 @@ def settings(guest: Mapping[str, Any]) -> dict[str, Any]:
         "on_reboot": guest["on_reboot"],
         "on_crash": guest["on_crash"],
         "disk": [disk_text(disk) for disk in guest["disks"]],
-        "vif": [network_text(network) for network in guest["networks"]],
+        "vif": [",".join(network_words(network)) for network in guest["networks"]],
+        "pci": [pci_text(device) for device in guest["pci"]] or None,
     }
+
+
+def _boot_order(guest: Mapping[str, Any]) -> str | None:
+    """Of an HVM guest that boots by itself: its first disk, then a CD."""
+    if guest["type"] != "hvm" or guest["boot"]["kernel"]:
+        return None
+    return "cd" if any(disk["cdrom"] for disk in guest["disks"]) else "c"
 
 
 def render(guest: Mapping[str, Any]) -> str:

@@ -35,6 +35,9 @@ options:
       - By host, what its modules returned - C(host) of P(xenfold.consolidation.host_info#module), and in check mode C(dom0) of
         P(xenfold.consolidation.dom0#module), C(network) of P(xenfold.consolidation.network#module), C(arrays) of
         P(xenfold.consolidation.md_array#module) and C(volumes) of P(xenfold.consolidation.lvm_volumes#module).
+      - Of guests C(guest_info) of P(xenfold.consolidation.xl_guest_info#module) with details, and in check mode C(guest_volumes) of
+        P(xenfold.consolidation.lvm_volumes#module) and C(guests) of P(xenfold.consolidation.xl_guest#module), both for those that are
+        there or stored there.
       - C(arguments) of a host has the results of P(ansible.builtin.validate_argument_spec#module), with the role as C(item).
       - C(wanted) of a host has C(arrays) (its C(storage_arrays)), C(other_arrays) (UUIDs or names of arrays that are not of the estate
         and may be there), C(pool) (V(default) when left out), C(cpu_levels) (C(pool_cpu_levels)) and C(sizes) (its C(estate_host),
@@ -42,6 +45,17 @@ options:
         host unknown.
     type: dict
     required: true
+  read:
+    description:
+      - What P(xenfold.consolidation.estate#module) returned, also when it failed. Guests are not compared when left out or skipped.
+      - When it says that the estate has values out of a vault, neither definitions nor what differs from them is shown.
+    type: dict
+    default: {}
+  plan:
+    description:
+      - The file with the plan, for the hosts where guests should run. That there is none, that it is no plan or that of another estate
+        is told in the notes.
+    type: path
   json:
     description: Where the JSON goes. Not written when left out.
     type: path
@@ -73,7 +87,8 @@ verdict:
   type: str
   sample: in_sync
 audit:
-  description: The content of the JSON - C(schema), C(estate), C(verdict), C(hosts), C(not_asked), C(kinds).
+  description: The content of the JSON - C(schema), C(estate), C(verdict), C(hosts), C(not_asked), C(findings) (those of no host), C(notes),
+    C(kinds).
   returned: success
   type: dict
 lines:
@@ -114,6 +129,8 @@ def main() -> None:
             "hosts": {"type": "list", "elements": "str", "required": True},
             "asked": {"type": "list", "elements": "str", "required": True},
             "answers": {"type": "dict", "required": True},
+            "read": {"type": "dict", "default": {}},
+            "plan": {"type": "path"},
             "json": {"type": "path"},
             "markdown": {"type": "path"},
             "verdict": {"type": "path"},
@@ -122,10 +139,14 @@ def main() -> None:
     )
     options = module.params
     try:
-        found = audit(options["estate"], options["hosts"], options["asked"], options["answers"])
+        plan = read_texts([options["plan"]])[options["plan"]] if options["plan"] else None
+    except (OSError, ValueError) as error:
+        module.fail_json(msg=f"plan: value {options['plan']!r}: {error}, allowed the path of a file that can be read, or of none")
+    try:
+        found = audit(options["estate"], options["hosts"], options["asked"], options["answers"], options["read"], plan)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         module.fail_json(msg=f"answers: value that does not hold together ({error!r}), allowed what the modules host_info, dom0,"
-                         " network, md_array and lvm_volumes return, by host")
+                         " network, md_array, lvm_volumes, xl_guest_info and xl_guest return, by host")
     texts = {"json": json.dumps(found, indent=2, ensure_ascii=False) + "\n", "markdown": markdown(found),
              "verdict": f"{found['verdict']}\n"}
     wanted = {kind: WantedFile(os.path.abspath(options[kind]), text) for kind, text in texts.items() if options[kind]}

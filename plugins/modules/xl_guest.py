@@ -10,12 +10,12 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Takes all guests of a host at once, writes their C(xl.cfg), keeps one autostart link for each that starts with the host,
-    starts those that do not run, and changes memory, vCPUs, weight and cap of those that do.
+    starts those that do not run, and changes memory, vCPUs, weight, cap, CPUs, CPU pool, disks and networks of those that do.
   - Checks every definition strictly and lets xl try out every configuration before anything is written.
   - Keeps limits of disks and networks in C(/etc/xenfold/limits.json) for the service C(xenfold-limits), which gives them to a guest
     whenever it connects, and reads back what the kernel holds. Neither is there while no guest has limits.
-  - Never stops, pauses, reboots or removes a guest. What a running guest can only take up by a new start is returned in
-    RV(pending) and warned of.
+  - Never pauses, destroys or removes a guest. What a running guest can only take up when it gives up a device, reboots or starts anew is
+    returned in RV(pending) and warned of, until O(detach), O(reboot) or O(recreate) consents to it for that guest.
   - A guest is not started while a domain of its name is on the host in any state, nor while it is on its way to or from the
     host, nor before its disks, kernel and bridges are there.
   - What a killed creation has left is taken away before the guest is started - a domain with the guest's UUID that never ran and has no
@@ -61,7 +61,8 @@ options:
         description: Memory in MiB that the guest can grow to while it runs. O(guests[].memory_mib) when not given.
         type: int
       cpus:
-        description: CPUs of the host that the guest may use, as V(0-3,^1) or V(nodes:0).
+        description:
+          - CPUs of the host that the guest may use, as V(0-3,^1) or V(nodes:0); V(all) takes a limit away. Left as it is when not given.
         type: str
       cpu_weight:
         description: Share of CPU time against other guests.
@@ -72,7 +73,7 @@ options:
         type: int
         default: 0
       cpu_pool:
-        description: CPU pool of the guest.
+        description: CPU pool of the guest, which has to be there. Left as it is when not given.
         type: str
       cpuid:
         description:
@@ -112,6 +113,15 @@ options:
             type: str
             choices: [rw, ro]
             default: rw
+          cdrom:
+            description:
+              - Whether this is a CD, which the guest cannot write. For guests of type V(hvm), without O(guests[].disks[].path) an empty
+                drive, and of type V(pv). A drive of an V(hvm) guest is the last free of V(hda) to V(hdd) when nothing else is said, and
+                its medium is changed while the guest runs.
+            type: bool
+          backend:
+            description: Name of the driver domain that serves the disk in place of dom0. With O(guests[].disks[].path), as it is there.
+            type: str
           limits:
             description:
               - Most that the guest may read and write, held by cgroups on the kernel's own backend. For volumes and block devices.
@@ -156,6 +166,31 @@ options:
           mtu:
             description: MTU of the card.
             type: int
+          backend:
+            description: Name of the driver domain that has the bridge in place of dom0. Without limits of any kind.
+            type: str
+      pci:
+        description:
+          - PCI devices of the host that the guest has to itself, for the types V(hvm) and V(pv). Each has to be given up by dom0's driver
+            before (C(xl pci-assignable-add)). A guest with such a device cannot be moved while it runs.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          address:
+            description: Address on the host, as V(0000:03:00.0).
+            type: str
+            required: true
+          permissive:
+            description: Whether the guest may write all of the device's configuration space.
+            type: bool
+      driver_domain:
+        description: Whether the guest serves disks or networks of other guests. It starts before them.
+        type: bool
+      firmware:
+        description: Firmware of an HVM guest that boots by itself. V(uefi) takes Debian's package C(ovmf) on the host.
+        type: str
+        choices: [bios, uefi]
       boot:
         description: What the guest boots. Without it PVH and PV guests boot by their own GRUB menu, HVM guests from their
           first disk.
@@ -251,6 +286,31 @@ options:
         without them, from the next run for this host on. Guests of O(guests) among them count as they stand in O(guests).
     type: dict
     default: {}
+  detach:
+    description:
+      - Guests from which disks and networks may be taken while they run, and media out of their drives. A disk that the guest does not let
+        go of stays and is pending; a network xl takes away after a while.
+    type: list
+    elements: str
+    default: []
+  reboot:
+    description:
+      - Guests that may be rebooted to take up what is pending for them. One that does not reboot in O(stop_seconds) is left running.
+      - Does nothing for a guest without anything pending that a reboot brings about.
+    type: list
+    elements: str
+    default: []
+  recreate:
+    description:
+      - Guests that may be shut down and started anew to take up what is pending for them. One that does not shut down in
+        O(stop_seconds) is left running. Does nothing for a guest without anything pending.
+    type: list
+    elements: str
+    default: []
+  stop_seconds:
+    description: How long a guest may take to shut down, or to reboot.
+    type: int
+    default: 300
   wait_seconds:
     description: How long to wait for a started guest to run, and for guests to take up a new size.
     type: int
@@ -287,11 +347,13 @@ actions:
   elements: dict
   sample: [{verb: start, target: guest web01, detail: ""}]
 pending:
-  description: What is wanted of a running guest and needs a new start of it, or a decision.
+  description:
+    - What is wanted of a running guest and not so - by the consent that would bring it about, the weakest that does (detach, reboot or
+      recreate), or none where a person has to do something. What consents of this call bring about is not in it.
   returned: always
   type: list
   elements: dict
-  sample: [{guest: web01, key: maxvcpus, running: 4, wanted: 8, needs: a stop and a new start of the guest}]
+  sample: [{guest: web01, key: maxvcpus, running: 4, wanted: 8, needs: a stop and a new start of the guest, by: reboot}]
 limits:
   description: The limits that hold, by guest, as the kernel and xenstore tell them; those of connected devices, with disks by their name
     in the guest and networks by their address.
@@ -317,6 +379,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.limits impor
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.wanted import check_visitors
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, cpuid, plan
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import WAYS, Consents
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
 
 
@@ -348,17 +411,24 @@ def main() -> None:
             "unasked": {"type": "list", "elements": "str", "default": []},
             "cpuid": {"type": "list", "elements": "str", "default": []},
             "visitors": {"type": "dict", "default": {}},
+            **{way: {"type": "list", "elements": "str", "default": []} for way in WAYS},
+            "stop_seconds": {"type": "int", "default": 300},
             "wait_seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
     options = module.params
-    errors = check_guests(options["guests"]) + cpuid.check("cpuid", options["cpuid"]) + check_visitors(options["visitors"])
+    errors = check_guests(options["guests"], one_host=True) + cpuid.check("cpuid", options["cpuid"]) + check_visitors(options["visitors"])
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
     odd = [host for host, there in options["elsewhere"].items() if not isinstance(there, dict)]
     if odd:
         module.fail_json(msg=f"elsewhere: {odd[0]}: value {options['elsewhere'][odd[0]]!r}, allowed a mapping of guests to their states")
+    consents = Consents({way: options[way] for way in WAYS})
+    others = plan.Others.of(options["elsewhere"], options["unasked"])
+    unknown = consents.check({guest["name"] for guest in options["guests"]}, others.guests)
+    if unknown:
+        module.fail_json(msg="; ".join(unknown), errors=unknown)
     guests = plan.order([normalise(with_cpuid(guest, options["cpuid"])) for guest in options["guests"]])
     places = plan.Places(options["config_dir"], options["autostart_dir"], options["autostart"])
     runner = Runner(module)
@@ -366,7 +436,7 @@ def main() -> None:
     result: dict[str, Any] = {}
     try:
         host = apply.read(xl, guests, places)
-        steps = plan.steps(guests, host, places, plan.Others.of(options["elsewhere"], options["unasked"]))
+        steps = plan.steps(guests, host, places, others, consents)
         if not host.xen_runs and not module.check_mode:
             steps.obstacles.append("Xen does not run on this host; the role dom0 sets it up, and it takes a reboot")
         bounds = limits.compare(runner, guests, options["visitors"], host.xen_runs)
@@ -377,6 +447,8 @@ def main() -> None:
         elif host.xen_runs:
             for line in steps.not_yet:
                 module.warn(f"{line}; the run itself has to bring it")
+        if steps.renew:
+            steps.obstacles += plan.short_of_memory(steps, guests, host, xl.free_mib())
         if host.xen_runs and not steps.obstacles:
             steps.obstacles += apply.refused(xl, guests, steps, places)
         actions = bounds.actions() + steps.actions()
@@ -390,23 +462,23 @@ def main() -> None:
         if steps.obstacles:
             module.fail_json(msg="No guest was changed: " + "; ".join(steps.obstacles), obstacles=steps.obstacles,
                              **(result | {"changed": False}))
-        for line in [*bounds.notes, *(pending.line() for pending in steps.pending)]:
-            module.warn(line)
+        pending, failed = steps.pending, list[str]()
         if actions and not module.check_mode:
             # Before guests start, so that one with limits is never without.
             limits.apply(runner, bounds)
-            apply.write(steps, places)
-            for change in steps.live:
-                xl.change(change.argv)
-            apply.clear(xl, steps, options["wait_seconds"])
-            for guest in guests:
-                if guest["name"] in steps.start:
-                    apply.start(xl, guest, places.config(guest["name"]), options["wait_seconds"])
-            for line in apply.not_followed(xl, guests, steps, options["wait_seconds"]):
+            for line in apply.carry_out(xl, guests, steps, places, options["stop_seconds"], options["wait_seconds"]):
                 module.warn(line)
-            result["guests"] = guests_after(guests, xl.domains())
+            if steps.live or steps.renew:
+                host = apply.read(xl, guests, places)
+                pending, failed = plan.settle(steps, plan.steps(guests, host, places, others, consents.detaching()))
+                result["pending"] = [entry.data() for entry in pending]
+            result["guests"] = guests_after(guests, host.domains if steps.live or steps.renew else xl.domains())
             if bounds.actions():
                 result["limits"] = limits.prove(runner, bounds, host.xen_runs).told()
+        for line in [*bounds.notes, *(entry.line() for entry in pending)]:
+            module.warn(line)
+        if failed:
+            module.fail_json(msg="; ".join(failed), **result)
     except (ValueError, apply.GuestError, limits.LimitsError) as error:
         module.fail_json(msg=str(error), **result)
     module.exit_json(**result)

@@ -11,6 +11,7 @@ author: The Xenfold Authors (@xenfold)
 description:
   - Lists the guests that run on the host, are on their way to it, or start with it.
   - A host on which Xen does not run yet has no running guests; links in O(autostart_dir) count there, too.
+  - With O(details) also which domains there are in any state, their disks, and which configurations and links are stored.
   - Changes nothing.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
@@ -18,6 +19,14 @@ options:
     description: Directory of the autostart links, as C(NN-NAME).
     type: str
     default: /etc/xen/auto
+  config_dir:
+    description: Directory of the stored configurations, as C(NAME.cfg); read with O(details).
+    type: str
+    default: /etc/xen/guests
+  details:
+    description: Whether RV(domains), RV(links) and RV(stored) are returned, which takes one more command where guests are.
+    type: bool
+    default: false
 seealso:
   - module: xenfold.consolidation.xl_guest
 """
@@ -25,6 +34,11 @@ seealso:
 EXAMPLES = r"""
 - name: Ask what runs here
   xenfold.consolidation.xl_guest_info:
+  register: there
+
+- name: Ask for everything that has to do with guests
+  xenfold.consolidation.xl_guest_info:
+    details: true
   register: there
 """
 
@@ -40,23 +54,89 @@ xen_version:
   returned: success
   type: str
   sample: 4.17.7
+domains:
+  description:
+    - All domains but dom0, in the order of their numbers. C(name) is empty for one that has none (yet), and ends in C(--incoming) or
+      C(--migratedaway) for one that moves.
+    - C(uuid) and C(disks) are empty where xl does not show the domain's configuration.
+  returned: when O(details)
+  type: list
+  elements: dict
+  sample:
+    - {name: web01, domid: 3, state: running, memory_mib: 4096, vcpus: 2, uuid: 6e0b3f6f-6f4c-54d0-8a4c-0d4d9a1f2b11,
+       disks: [/dev/vg_guests/web01-root]}
+links:
+  description: Targets of the links in O(autostart_dir), by name.
+  returned: when O(details)
+  type: dict
+  sample: {50-web01: /etc/xen/guests/web01.cfg}
+stored:
+  description: The configurations in O(config_dir), by guest, with the devices and files of their disks.
+  returned: when O(details)
+  type: dict
+  sample: {web01: {disks: [/dev/vg_guests/web01-root]}}
 """
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, NAMELESS, Domain, disks_of_config, disks_of_text
+
+SUFFIX = ".cfg"
+
+
+def described(domains: Mapping[str, Domain], configs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """All domains but dom0, with what xl shows of their configurations."""
+    return [
+        {
+            "name": "" if domain.name == NAMELESS else domain.name, "domid": domain.domid, "state": domain.state,
+            "memory_mib": domain.memory_mib, "vcpus": domain.vcpus,
+            "uuid": str(configs.get(domain.name, {}).get("c_info", {}).get("uuid", "")).lower(),
+            "disks": disks_of_config(configs.get(domain.name, {})),
+        }
+        for domain in sorted(domains.values(), key=lambda domain: domain.domid) if domain.name != DOM0
+    ]
+
+
+def stored(directory: str) -> dict[str, dict[str, list[str]]]:
+    """Guest -> {disks}, of the configurations in a directory; one that cannot be read has none."""
+    found = {}
+    for path in sorted(Path(directory).glob(f"*{SUFFIX}")):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            text = ""
+        found[path.name.removesuffix(SUFFIX)] = {"disks": disks_of_text(text)}
+    return found
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"autostart_dir": {"type": "str", "default": "/etc/xen/auto"}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "autostart_dir": {"type": "str", "default": "/etc/xen/auto"},
+            "config_dir": {"type": "str", "default": "/etc/xen/guests"},
+            "details": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    options, xl = module.params, Xl(Runner(module))
+    result: dict[str, Any] = {"changed": False}
     try:
         xen = xl_host.xen_runs()
-        domains = Xl(Runner(module)).domains() if xen else {}
+        domains = xl.domains() if xen else {}
+        links, _entries = xl_host.read_links(options["autostart_dir"])
+        if options["details"]:
+            configs = xl.configs() if set(domains) - {DOM0} else {}
+            result |= {"domains": described(domains, configs), "links": dict(sorted(links.items())),
+                       "stored": stored(options["config_dir"])}
     except ValueError as error:
         module.fail_json(msg=str(error))
-    links, _entries = xl_host.read_links(module.params["autostart_dir"])
-    module.exit_json(changed=False, guests=xl_host.guests_there(domains, links), xen_version=xl_host.xen_version() if xen else "")
+    module.exit_json(**result, guests=xl_host.guests_there(domains, links), xen_version=xl_host.xen_version() if xen else "")
 
 
 if __name__ == "__main__":

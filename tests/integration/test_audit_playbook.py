@@ -14,6 +14,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 from tests.integration.test_plan_playbook import ROOT
 
@@ -158,10 +159,103 @@ def test_the_audit_asks_through_the_roles_and_changes_nothing() -> None:
     for task in reaching:
         how = task.get("ansible.builtin.include_role", {}).get("apply", task)
         assert (how["check_mode"], how["ignore_errors"], how["ignore_unreachable"]) == (True, True, True), task["name"]
+    modules = {f"xenfold.consolidation.{name}" for name in ("xl_guest_info", "lvm_volumes", "xl_guest")}
+    own = [task for task in play["tasks"] if modules & set(task)]
+    for task in own:
+        assert (task["check_mode"], task["ignore_errors"], task["ignore_unreachable"]) == (True, True, True), task["name"]
     calls = [task for role, file in (("dom0", "configure"), ("network", "main"), ("storage", "main"))
              for task in yaml.safe_load((ROOT / "roles" / role / "tasks" / f"{file}.yml").read_text())]
-    assert len(calls) + 1 <= 10
+    assert len(calls) + len(own) + 1 <= 11
     registered = {task["register"] for task in calls}
+    assert {task["register"] for task in own} == {"_audit_guest_info", "_audit_guest_volumes", "_audit_guest_settings"}
     assert registered == {"_dom0_result", "_network_result", "_storage_arrays_result", "_storage_volumes_result"}
     answers = next(task for task in play["tasks"] if "ansible.builtin.set_fact" in task)["ansible.builtin.set_fact"]["_audit_answers"]
-    assert all(any(name in str(value) for value in answers.values()) for name in registered)
+    assert all(any(name in str(value) for value in answers.values()) for name in (*registered, *(task["register"] for task in own)))
+
+
+def test_guests_are_compared_as_the_role_makes_them() -> None:
+    """The audit calls the role's modules itself; it must ask for what the role would."""
+    play = yaml.safe_load((ROOT / "playbooks" / "audit.yml").read_text())[0]
+    role = yaml.safe_load((ROOT / "roles" / "guests" / "tasks" / "main.yml").read_text())
+    defaults = yaml.safe_load((ROOT / "roles" / "guests" / "defaults" / "main.yml").read_text())
+    doings = {"elsewhere", "unasked", "wait_seconds", "detach", "reboot", "recreate", "stop_seconds"}
+    for module, left_out in (("lvm_volumes", set()), ("xl_guest", doings)):
+        asked, made = (next(task[f"xenfold.consolidation.{module}"] for task in tasks if f"xenfold.consolidation.{module}" in task)
+                       for tasks in (play["tasks"], role))
+        assert set(asked) == set(made) - left_out
+    plain = "".join(defaults["guests_cpuid"].split()).removeprefix("{{").removesuffix("}}")
+    assert f"guests_cpuid|default({plain})" in "".join(asked["cpuid"].split())
+    assert (asked["autostart"], defaults["guests_autostart"]) == ("{{ guests_autostart | default(true) }}", True)
+
+
+WORKLOADS = [
+    {"name": "web01", "memory_mib": 64, "vcpus": 1, "autostart": 10, "demand": {"cpu_cores": 0.1},
+     "boot": {"kernel": "/boot/vmlinuz", "cmdline": "hush"}},
+    {"name": "web02", "memory_mib": 64, "vcpus": 1, "demand": {"cpu_cores": 0.1}, "boot": {"kernel": "/boot/vmlinuz"}},
+]
+
+
+def workloads(folder: Path) -> Path:
+    """An estate of two hosts and two guests, and a plan that has one on each."""
+    size = {"estate_host": {"cpu_cores": 4, "memory_mib": 8192}}
+    estate, out = inventory(folder, xen01={**LOCAL, **size}, xen02={**LOST, **size}), folder / "out"
+    (estate / "group_vars" / "all").mkdir(parents=True)
+    (estate / "group_vars" / "all" / "estate.yml").write_text(
+        yaml.safe_dump({"estate_workloads": WORKLOADS, "estate_rules": [{"rule": "anti_affinity", "workloads": ["web01", "web02"]}]}))
+    plan = {"schema": 1, "inputs_sha256": "x", "placement": {"web01": "xen01", "web02": "xen02"}, "moves": [], "unplaced": []}
+    out.mkdir()
+    (out / "plan.json").write_text(json.dumps(plan))
+    return estate
+
+
+def test_guests_of_a_limited_run_are_compared_with_the_plan(tmp_path: Path) -> None:
+    """This machine runs no Xen, so the guest that the plan puts here is missed."""
+    estate, out = workloads(tmp_path), tmp_path / "out"
+    done = audit(estate, out, "--limit", "xen01")
+    assert done.returncode == 10, done.stdout + done.stderr
+    found = json.loads((out / "audit.json").read_text())
+    absent = [entry for entry in found["hosts"]["xen01"]["findings"] if entry["kind"].startswith("guest_")]
+    assert [(entry["kind"], entry["item"], entry["found"], entry["wanted"]) for entry in absent] == [
+        ("guest_absent", "web01", "not here, and nothing is known of xen02", "running on xen01")]
+    assert found["notes"] == ["the estate has changed since plan.json was made (hosts, demands, rules or policy)",
+                              "nothing is known of guests on xen02: web02 may run there"]
+    assert found["hosts"]["xen01"]["guests"] == {}
+    assert found["findings"] == []
+
+
+def test_guests_that_are_there_are_compared_with_their_definitions(tmp_path: Path) -> None:
+    """One that counts as being here is asked of the role's modules; and a broken plan fails nothing."""
+    estate, out = workloads(tmp_path), tmp_path / "out"
+    (out / "plan.json").write_text("{")
+    done = audit(estate, out, "--limit", "xen01", "-e", '{"_audit_here": ["web01"]}')
+    assert done.returncode == 10, done.stdout + done.stderr
+    found = json.loads((out / "audit.json").read_text())
+    findings = {(entry["kind"], entry["item"]): entry for entry in found["hosts"]["xen01"]["findings"]}
+    assert findings["guest_definition", "web01"]["found"] == "no such file"
+    assert 'name = "web01"; uuid = ' in findings["guest_definition", "web01"]["wanted"]
+    assert findings["guest_autostart", "web01"]["wanted"] == "to /etc/xen/guests/web01.cfg"
+    assert found["notes"][0].startswith("plan.json cannot be taken for a plan (")
+
+
+def test_values_out_of_a_vault_are_neither_shown_nor_written(tmp_path: Path) -> None:
+    estate, out, password, secret = workloads(tmp_path), tmp_path / "out", tmp_path / "password", VaultSecret(b"x")
+    secret.load()
+    password.write_text("x")
+    variables = estate / "group_vars" / "all" / "estate.yml"
+    variables.write_bytes(VaultLib([("default", secret)]).encrypt(variables.read_text()))
+    done = audit(estate, out, "--limit", "xen01", "-v", "--vault-password-file", str(password), "-e", '{"_audit_here": ["web01"]}')
+    assert done.returncode == 10, done.stdout + done.stderr
+    kinds = {entry["kind"]: entry for entry in json.loads((out / "audit.json").read_text())["hosts"]["xen01"]["findings"]}
+    assert kinds["guest_definition"]["wanted"] == "(hidden: the estate has values out of a vault)"
+    assert "hush" not in done.stdout + done.stderr + (out / "audit.json").read_text() + (out / "audit.md").read_text()
+
+
+def test_an_estate_that_is_wrong_is_told_and_its_hosts_are_compared(tmp_path: Path) -> None:
+    estate, out = workloads(tmp_path), tmp_path / "out"
+    (estate / "group_vars" / "all" / "estate.yml").write_text(yaml.safe_dump({"estate_workloads": [{"name": "web01", "memori_mib": 64}]}))
+    done = audit(estate, out, "--limit", "xen01")
+    assert done.returncode == 10, done.stdout + done.stderr
+    host = json.loads((out / "audit.json").read_text())["hosts"]["xen01"]
+    why = next(entry["why"] for entry in host["unasked"] if entry["what"] == "guests")
+    assert why.startswith("the estate cannot be read: ") and "memori_mib" in why
+    assert {"package", "reboot", "refused", "failed"} & {entry["kind"] for entry in host["findings"]}

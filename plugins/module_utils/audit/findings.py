@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.audit import capacity, cpu_level
+from ansible_collections.xenfold.consolidation.plugins.module_utils.audit import capacity, cpu_level, planned
+from ansible_collections.xenfold.consolidation.plugins.module_utils.audit import guests as audit_guests
+from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.answer import (
+    answer_of,
+    diffs_of,
+    errors_of,
+    lines_only,
+    one_line,
+    unreachable,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.finding import Finding
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0.versions import MOVES, minor_of, newest_image, skew
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import DEFAULT_POOL
@@ -21,7 +30,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.md.arrays im
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network.live import NO_PARTNER
 
 IN_SYNC, DRIFT, UNKNOWN = "in_sync", "drift", "unknown"
-# Kinds of findings; those of guests get lines of their own here.
+# Kinds of findings.
 KINDS = {
     "array": "an array of the estate is not there or not as wanted",
     "array_degraded": "an array lacks members",
@@ -35,6 +44,15 @@ KINDS = {
     "failed": "a check ended in an error",
     "file": "a file is not as the roles write it",
     "guard": "the guard of a network change was left behind",
+    "guest_absent": "a guest that should run does not",
+    "guest_autostart": "an autostart link is missing, wrong, or on another host",
+    "guest_definition": "a stored configuration is not as wanted, or on another host",
+    "guest_host": "a guest runs on another host than the plan says",
+    "guest_moving": "a domain is on its way between hosts, or was left behind there",
+    "guest_orphan": "a guest is not in the estate",
+    "guest_setting": "a running guest is not as wanted",
+    "guest_state": "a domain is in a state to be looked at",
+    "guest_twice": "a guest runs on two hosts at once",
     "network": "a device of the network is not as wanted",
     "package": "a package is missing",
     "reboot": "something waits for a reboot",
@@ -51,32 +69,44 @@ QUESTIONS = {
     "network": ("network", "network", "network"),
     "arrays": ("arrays of the estate", "storage", "array"),
     "volumes": ("volume groups and volumes", "storage", "volume"),
+    "guest_info": ("guests that are there", "", "failed"),
+    "guest_volumes": ("volumes of guests", "guests", "volume"),
+    "guests": ("settings of guests", "guests", "guest_setting"),
 }
 _COMPARED = ("distribution", "kernel", "microcode", "xen")
 _FOUND = {"create": "missing", "install": "not installed", "assemble": "not running", "start": "not running", "finish": "interrupted",
           "extend": "smaller", "grow": "smaller", "hold": "not held", "release": "held"}
-MOST_CHARACTERS = 200
 
 
-def audit(estate: str, hosts: Iterable[str], asked: Iterable[str], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def audit(
+    estate: str, hosts: Iterable[str], asked: Iterable[str], answers: Mapping[str, Mapping[str, Any]],
+    read: Mapping[str, Any] | None = None, plan: str | None = None,
+) -> dict[str, Any]:
     """The content of audit.json.
 
-    hosts: all of the estate; asked: those that this run was for; answers: host -> `host`, `dom0`, `network`, `arrays`, `volumes` (what the
-    modules returned; empty when one was never run), `arguments` (results of validate_argument_spec, `item` being the role), `wanted`
-    ({`arrays`: storage_arrays, `other_arrays`: UUIDs or names of arrays that are nobody's business, `pool`: name, `sizes`: {estate_host,
-    dom0_vcpus, dom0_memory_mib}, `cpu_levels`: pool_cpu_levels}). Raises LookupError, TypeError, ValueError or AttributeError for other
-    shapes. `wanted` is as a person wrote it: what is wrong there is told of that host.
+    hosts: all of the estate; asked: those that this run was for; answers: host -> `host`, `dom0`, `network`, `arrays`, `volumes`,
+    `guest_info`, `guest_volumes`, `guests` (what the modules returned; empty when one was never run), `arguments` (results of
+    validate_argument_spec, `item` being the role), `wanted` ({`arrays`: storage_arrays, `other_arrays`: UUIDs or names of arrays that are
+    nobody's business, `pool`: name, `sizes`: {estate_host, dom0_vcpus, dom0_memory_mib}, `cpu_levels`: pool_cpu_levels}). `wanted` is as a
+    person wrote it: what is wrong there is told of that host. read: what the module estate returned, empty or skipped when the inventory
+    has no workloads; plan: the text of plan.json, None without one. Raises LookupError, TypeError, ValueError or AttributeError for other
+    shapes.
     """
     names = sorted(set(asked))
-    unasked = {name: sorted(_unasked(name, answers.get(name, {})), key=lambda entry: (entry["what"], entry["why"])) for name in names}
+    not_asked = sorted(set(hosts) - set(names))
+    guests, trouble = _guests({name: answers.get(name, {}) for name in names}, not_asked, read or {}, plan)
+    unasked = {name: sorted(_unasked(name, answers.get(name, {}), trouble), key=lambda entry: (entry["what"], entry["why"]))
+               for name in names}
     pools = {name: _pool(answers.get(name, {})) for name in names}
-    offers = {name: (pools[name], _of(answers.get(name, {}), "host").get("cpu") or {}, _levels(answers.get(name, {}))) for name in names}
-    found = sorted({finding for name in names for finding in findings_of(name, answers.get(name, {}))}
-                   | {*_versions(pools, answers), *_skews(pools, answers), *cpu_level.findings(offers)})
+    offers = {name: (pools[name], answer_of(answers.get(name, {}), "host").get("cpu") or {}, _levels(answers.get(name, {})))
+              for name in names}
+    found = sorted({finding for name in names for finding in findings_of(name, answers.get(name, {}), guests)}
+                   | {*_versions(pools, answers), *_skews(pools, answers), *cpu_level.findings(offers)}
+                   | set(guests.findings() if guests else ()))
     result: dict[str, Any] = {}
     for name in names:
         mine = [finding for finding in found if finding.host == name]
-        lost = any(_unreachable(answers.get(name, {}).get(key)) for key in QUESTIONS)
+        lost = any(unreachable(answers.get(name, {}).get(key)) for key in QUESTIONS)
         # A check that ended in an error says nothing of the host.
         differs = any(finding.kind != "failed" for finding in mine)
         verdict = UNKNOWN if lost or (unasked[name] and not differs) else DRIFT if mine else IN_SYNC
@@ -84,23 +114,50 @@ def audit(estate: str, hosts: Iterable[str], asked: Iterable[str], answers: Mapp
             "verdict": verdict,
             "findings": [asdict(finding) for finding in mine],
             "unasked": unasked[name],
-            "versions": dict(sorted(_of(answers.get(name, {}), "host").get("versions", {}).items())),
+            "versions": dict(sorted(answer_of(answers.get(name, {}), "host").get("versions", {}).items())),
+            "guests": _states(answers.get(name, {})),
         }
-    verdicts = {entry["verdict"] for entry in result.values()}
+    nowhere = [asdict(finding) for finding in found if not finding.host]
+    verdicts = {entry["verdict"] for entry in result.values()} | ({DRIFT} if nowhere else set())
     return {
         "schema": 1,
         "estate": estate,
         # Nobody asked is nothing known.
         "verdict": next((verdict for verdict in (UNKNOWN, DRIFT) if verdict in verdicts), IN_SYNC if verdicts else UNKNOWN),
         "hosts": result,
-        "not_asked": sorted(set(hosts) - set(names)),
+        "not_asked": not_asked,
+        "findings": nowhere,
+        "notes": guests.notes() if guests else [] if trouble else ["the inventory has no estate_workloads: guests were not compared"],
         "kinds": dict(sorted(Counter(finding.kind for finding in found).items())),
     }
 
 
-def findings_of(host: str, answers: Mapping[str, Any]) -> Iterator[Finding]:
+def _guests(
+    answers: Mapping[str, Mapping[str, Any]], not_asked: Sequence[str], read: Mapping[str, Any], plan: str | None,
+) -> tuple[audit_guests.Guests | None, str]:
+    """The guests of all hosts; None and why, when the estate cannot be read, or "" when it has no workloads."""
+    if read.get("failed"):
+        return None, f"the estate cannot be read: {one_line(read.get('msg'))}"
+    if not read or read.get("skipped"):
+        return None, ""
+    estate, secret = read["estate"], bool(read.get("contains_secrets"))
+    wanted = audit_guests.Wanted(estate["guests"], frozenset(str(workload["name"]) for workload in estate["problem"]["workloads"]),
+                                 planned.read(plan, estate["problem"]), secret)
+    told = {name: info for name, entry in answers.items() if "domains" in (info := answer_of(entry, "guest_info"))}
+    cleared = {item for name in told for item in audit_guests.cleared(name, answers[name].get("guests") or {})}
+    return audit_guests.Guests(told, [*not_asked, *(name for name in answers if name not in told)], wanted, cleared), ""
+
+
+def _states(answers: Mapping[str, Any]) -> dict[str, str] | None:
+    """Guest -> state, of the domains with names; None when they are not known."""
+    info = answer_of(answers, "guest_info")
+    return {domain["name"]: domain["state"] for domain in sorted(info["domains"], key=lambda domain: str(domain["name"]))
+            if domain["name"]} if "domains" in info else None
+
+
+def findings_of(host: str, answers: Mapping[str, Any], guests: audit_guests.Guests | None = None) -> Iterator[Finding]:
     """What is to be said of one host by itself."""
-    there = _of(answers, "host")
+    there = answer_of(answers, "host")
     yield from _refused_arguments(host, answers.get("arguments") or [])
     yield from _arrays(host, there.get("arrays", []), _wanted(host, answers.get("wanted") or {})[0])
     yield from _bonds(host, there.get("bonds", []))
@@ -112,13 +169,16 @@ def findings_of(host: str, answers: Mapping[str, Any]) -> Iterator[Finding]:
                       f"{entry['item']} runs as {entry['found']}; the next boot brings {entry['wanted']}")
     for key in QUESTIONS:
         yield from _failures(host, key, answers.get(key) or {})
-        for finding in _differences(host, key, _of(answers, key)):
+        for finding in _differences(host, key, answer_of(answers, key)) if key != "guests" else ():
             # The guard's own finding says more.
             if not (guard and finding.item == "network"):
                 yield finding
-    for line in _of(answers, "network").get("unmet", []):
+    if guests:
+        # Also of one that was refused: it tells what it would do all the same.
+        yield from audit_guests.settings(host, answers.get("guests") or {}, guests)
+    for line in answer_of(answers, "network").get("unmet", []):
         yield Finding(host, "unanswered", "network", "no answer", "an answer", line)
-    for reason in _of(answers, "dom0").get("reboot_reasons", []):
+    for reason in answer_of(answers, "dom0").get("reboot_reasons", []):
         yield Finding(host, "reboot", "dom0", reason, "what the estate asks for", f"{reason}; only a reboot changes that")
 
 
@@ -134,61 +194,40 @@ def _sizes(answers: Mapping[str, Any]) -> Any:
     return (answers.get("wanted") or {}).get("sizes") or {}
 
 
-def _of(answers: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """An answer that can be taken at its word, else nothing."""
-    answer = answers.get(key) or {}
-    return {} if _unreachable(answer) or answer.get("failed") or answer.get("skipped") else answer
-
-
-def _unreachable(answer: Any) -> bool:
-    """Whether the host did not answer this. The network's action returns `changed` alone when it lost the host on the way."""
-    if not answer:
-        return True
-    return bool(answer.get("unreachable")) or (bool(answer.get("changed")) and "actions" not in answer)
-
-
-def _unasked(host: str, answers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _unasked(host: str, answers: Mapping[str, Any], guests: str = "") -> Iterator[dict[str, str]]:
+    """guests: why guests cannot be compared, the same for all hosts."""
     first = answers.get("host") or {}
-    if _unreachable(first):
+    if unreachable(first):
         # The rest is not even tried then.
-        yield {"what": "everything", "why": _line(first.get("msg") or "the host gave no answers")}
+        yield {"what": "everything", "why": one_line(first.get("msg") or "the host gave no answers")}
         return
     for key, (what, _role, _kind) in QUESTIONS.items():
         answer = answers.get(key) or {}
-        if _unreachable(answer):
+        if unreachable(answer):
             lost: Mapping[str, Any] = next((answers[name] for name in QUESTIONS if (answers.get(name) or {}).get("unreachable")), {})
-            yield {"what": what, "why": _line(answer.get("msg") or lost.get("msg") or "the host gave no answer")}
-        elif answer.get("failed") and not _errors(answer):
-            yield {"what": what, "why": _line(answer.get("msg"))}
+            yield {"what": what, "why": one_line(answer.get("msg") or lost.get("msg") or "the host gave no answer")}
+        elif answer.get("failed") and not errors_of(answer):
+            yield {"what": what, "why": one_line(answer.get("msg"))}
     wrong = _wanted(host, answers.get("wanted") or {})[1]
     if wrong:
-        yield {"what": QUESTIONS["arrays"][0], "why": _line(wrong)}
-    for what, why in (("capacity", capacity.wrong(host, _sizes(answers))), ("level of CPU features", cpu_level.wrong(_levels(answers))),
-                      ("CPU features", cpu_level.unread(host, _of(answers, "host").get("cpu") or {}))):
+        yield {"what": QUESTIONS["arrays"][0], "why": one_line(wrong)}
+    for what, why in (("guests", guests), ("capacity", capacity.wrong(host, _sizes(answers))),
+                      ("level of CPU features", cpu_level.wrong(_levels(answers))),
+                      ("CPU features", cpu_level.unread(host, answer_of(answers, "host").get("cpu") or {}))):
         if why:
-            yield {"what": what, "why": _line(why)}
-    yield from ({"what": str(entry["what"]), "why": _line(entry["why"])} for entry in _of(answers, "host").get("unasked", []))
-
-
-def _line(text: Any) -> str:
-    """A message as one line of bounded length."""
-    line = " ".join(str(text or "no reason was given").split())
-    return line if len(line) <= 3 * MOST_CHARACTERS else line[:3 * MOST_CHARACTERS] + " ..."
-
-
-def _errors(answer: Mapping[str, Any]) -> list[str]:
-    """Why a module refused to go on; empty when it failed for another reason."""
-    return [str(error) for key in ("errors", "obstacles") for error in answer.get(key) or []]
+            yield {"what": what, "why": one_line(why)}
+    yield from ({"what": str(entry["what"]), "why": one_line(entry["why"])} for entry in answer_of(answers, "host").get("unasked", []))
 
 
 def _failures(host: str, key: str, answer: Mapping[str, Any]) -> Iterator[Finding]:
-    if not answer.get("failed") or _unreachable(answer):
+    if not answer.get("failed") or unreachable(answer):
         return
     what, role, _kind = QUESTIONS[key]
-    for error in _errors(answer):
-        yield Finding(host, "refused", what, _line(error), "what the estate asks for", f"the role {role} would refuse: {_line(error)}")
-    if not _errors(answer):
-        why = _line(answer.get("msg"))
+    for error in errors_of(answer):
+        yield Finding(host, "refused", what, one_line(error), "what the estate asks for",
+                      f"the role {role} would refuse: {one_line(error)}")
+    if not errors_of(answer):
+        why = one_line(answer.get("msg"))
         yield Finding(host, "failed", what, why, "an answer", f"{what} could not be compared: {why}")
 
 
@@ -198,39 +237,27 @@ def _refused_arguments(host: str, results: Iterable[Mapping[str, Any]]) -> Itera
         if result.get("failed"):
             role = result["item"]
             for error in result.get("argument_errors") or [result.get("msg")]:
-                yield Finding(host, "refused", f"variables of {role}", _line(error), "what the role's argument spec allows",
-                              f"the role {role} would refuse: {_line(error)}")
+                yield Finding(host, "refused", f"variables of {role}", one_line(error), "what the role's argument spec allows",
+                              f"the role {role} would refuse: {one_line(error)}")
 
 
 def _differences(host: str, key: str, answer: Mapping[str, Any]) -> Iterator[Finding]:
     """What a module in check mode would do."""
     _what, role, other = QUESTIONS[key]
-    diffs = {entry["before_header"]: entry for entry in _flat(answer.get("diff")) if "before_header" in entry}
+    diffs = diffs_of(answer)
     for action in answer.get("actions", []):
         verb, target, detail = action["verb"], action["target"], action["detail"]
         says = f"the role {role} would {verb} {target}" + (f": {detail}" if detail else "")
         kind, _, name = target.partition(" ")
         if kind == "file" and verb in ("write", "change", "remove"):
             entry = diffs.get(name, {})
-            found, wanted = _only(entry.get("before", ""), entry.get("after", "")), _only(entry.get("after", ""), entry.get("before", ""))
+            before, after = entry.get("before", ""), entry.get("after", "")
+            found, wanted = lines_only(before, after), lines_only(after, before)
             yield Finding(host, "file", name, found, "no such file" if verb == "remove" else wanted, says)
         elif verb in ("install", "finish"):
             yield Finding(host, "package", name or target, _FOUND.get(verb, "other"), "installed", says)
         else:
             yield Finding(host, other, target, _FOUND.get(verb, "other"), detail or f"as the role {role} makes it", says)
-
-
-def _flat(diff: Any) -> list[Mapping[str, Any]]:
-    return [entry for entry in (diff if isinstance(diff, list) else [diff]) if isinstance(entry, Mapping)]
-
-
-def _only(text: str, other: str) -> str:
-    """The lines of a text that another has not, on one line; "no such file" without a text, "no further line" without such lines."""
-    if not text:
-        return "no such file"
-    there = set(other.splitlines())
-    line = "; ".join(" ".join(line.split()) for line in text.splitlines() if line.strip() and line not in there)
-    return (line if len(line) <= MOST_CHARACTERS else line[:MOST_CHARACTERS] + " ...") or "no further line"
 
 
 def _disk(member: Mapping[str, Any]) -> str:
@@ -326,7 +353,7 @@ def _versions(pools: Mapping[str, str], answers: Mapping[str, Mapping[str, Any]]
     same CPU. pools: host -> pool."""
     groups: dict[tuple[str, ...], dict[str, str]] = {}
     for name, pool in pools.items():
-        versions = _of(answers.get(name, {}), "host").get("versions", {})
+        versions = answer_of(answers.get(name, {}), "host").get("versions", {})
         for item in _COMPARED:
             if versions.get(item):
                 cpu = versions.get("cpu_model", "") if item == "microcode" else ""
@@ -344,10 +371,10 @@ def _versions(pools: Mapping[str, str], answers: Mapping[str, Mapping[str, Any]]
 
 def _skews(pools: Mapping[str, str], answers: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
     """Hosts whose next boot would bring a Xen that keeps the guests of their pool from moving."""
-    running = {name: _of(answers.get(name, {}), "host").get("versions", {}).get("xen", "") for name in pools}
+    running = {name: answer_of(answers.get(name, {}), "host").get("versions", {}).get("xen", "") for name in pools}
     for name, pool in pools.items():
         others = {other: running[other] for other in pools if pools[other] == pool and other != name}
-        for entry in _of(answers.get(name, {}), "host").get("reboot", []):
+        for entry in answer_of(answers.get(name, {}), "host").get("reboot", []):
             why = skew(running[name], newest_image([entry["wanted"].rpartition("/")[2]]), others) if entry["item"] == "xen" else ""
             if why:
                 yield Finding(name, "version", "xen of the next boot", entry["wanted"], "the Xen of the pool", why)

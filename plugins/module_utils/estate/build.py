@@ -200,6 +200,8 @@ def _workload(workload: Mapping[str, Any], split: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"name": str(workload["name"]), "demand": dict(sorted(demand.items()))}
     result.update({key: workload[key] for key in _PASSED if workload.get(key) is not None})
     result.setdefault("storage", "local")
+    if workload_checks.tied_by(workload):
+        result["movable"] = False
     # A PV guest migrates live only under a Xen with shadow paging, which Debian's builds of Xen 4.17.7 and 4.20.4 lack.
     result.setdefault("live", workload.get("type") != "pv")
     if workload.get("vcpus") is not None:

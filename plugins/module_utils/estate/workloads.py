@@ -66,9 +66,20 @@ def complete(workload: Workload) -> dict[str, Any]:
 def required_features(workload: Workload) -> list[str]:
     """What a workload asks of its host: what it names itself, its bridges and its volume groups."""
     own = [plain(name) for name in workload.get("requires") or []]
-    bridges = [f"bridge:{plain(net['bridge'])}" for net in workload.get("networks") or [] if net.get("bridge")]
+    bridges = [f"bridge:{plain(net['bridge'])}" for net in workload.get("networks") or [] if net.get("bridge") and not net.get("backend")]
     groups = [f"volume_group:{plain(disk['volume_group'])}" for disk in workload.get("disks") or [] if disk.get("volume_group")]
     return sorted({*own, *bridges, *groups})
+
+
+def tied_by(workload: Workload) -> str | None:
+    """What keeps a workload on the host where it is, if anything: a device of that host, or a driver domain's business."""
+    if workload.get("pci"):
+        return "pci"
+    if workload.get("driver_domain"):
+        return "driver_domain"
+    served = (f"{key}[{number}].backend" for key in ("disks", "networks") for number, part in enumerate(_items(workload, key))
+              if isinstance(part, Mapping) and part.get("backend"))
+    return next(served, None)
 
 
 def check_workload(findings: Findings, path: Path, workload: Any, number: int) -> bool:
@@ -171,6 +182,11 @@ def _check_demand(findings: Findings, path: Path, item: str, workload: Workload)
 def _check_mobility(findings: Findings, path: Path, item: str, workload: Workload) -> None:
     if workload.get("movable") is False and not workload.get("current"):
         findings.wrong((*path, "movable"), item, "movable", False, "true unless current names the host where it stays")
+    tie = tied_by(workload)
+    if tie and not workload.get("current"):
+        findings.missing(path, item, "current", f"the host where the workload stays, for {tie} is of one host")
+    if tie and workload.get("movable") is True:
+        findings.wrong((*path, "movable"), item, "movable", True, f"false or nothing, for {tie} is of one host")
     if workload.get("replica") is not None and workload.get("storage") != "replicated":
         findings.wrong((*path, "replica"), item, "replica", workload["replica"], "a host with storage: replicated only")
     if workload.get("replica") is not None and workload.get("replica") == workload.get("current"):
@@ -246,8 +262,8 @@ def _check_paths(
     users: per path on a host the (workload, its title, whether it writes) that use it (extended here).
     """
     for number, disk in enumerate(_items(workload, "disks")):
-        if disk.get("path"):
-            writes = disk.get("access") != "ro"
+        if disk.get("path") and not disk.get("backend"):
+            writes = disk.get("access") != "ro" and not disk.get("cdrom")
             earlier = users.setdefault(plain(disk["path"]), [])
             other = next((title for user, title, wrote in earlier if (writes or wrote) and not _apart(workload, user)), None)
             if other:
@@ -287,7 +303,7 @@ def _check_features(
     for key, name, kind in (("networks", "bridge", "bridge"), ("disks", "volume_group", "volume_group")):
         there = sorted(feature.split(":", 1)[1] for feature in everywhere if feature.startswith(f"{kind}:"))
         for number, part in enumerate(_items(workload, key)):
-            if part.get(name) and part[name] not in there:
+            if part.get(name) and not part.get("backend") and part[name] not in there:
                 findings.wrong((*path, key, number, name), item, f"{key}[{number}].{name}", part[name],
                                f"one that some host has: {', '.join(there) or 'there is none'}")
                 fine = False

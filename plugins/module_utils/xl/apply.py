@@ -6,25 +6,24 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, read_texts, write_atomically
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import LiveChange
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl, destroy
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, NAMELESS, Domain, parse_error
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.cpus import Placing
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, NAMELESS, Domain
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.plan import Places, Steps
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.renew import renew
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.start import GuestError, start, wait
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
 
 Guest = Mapping[str, Any]
 
 _BALLOON_TOLERANCE_MIB = 4
 """`xl list` shows what the guest has, which differs from the target by some pages."""
-
-
-class GuestError(Exception):
-    """A step that failed; the text names the guest and what to do."""
 
 
 def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
@@ -44,7 +43,6 @@ def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
     judged = {*unfinished.values(), *(domain.domid for domain in arriving.values())}
     domains = {name: domain for name, domain in domains.items() if domain.domid not in judged} | arriving
     links, entries = xl_host.read_links(places.autostart_dir)
-    to_start = [guest for guest in guests if guest["state"] == "running" and guest["name"] not in domains]
     return xl_host.HostState(
         xen_runs=running,
         domains=domains,
@@ -52,8 +50,21 @@ def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
         texts=read_texts(places.config(guest["name"]) for guest in guests),
         links=links,
         entries=entries,
-        missing=xl_host.missing(need for guest in to_start for need in xl_host.needs_of(guest)),
+        missing=xl_host.missing(need for guest in guests for need in xl_host.needs_of(guest)),
         unfinished=unfinished,
+        placing=_placing(xl, guests, configs) if running else Placing(),
+    )
+
+
+def _placing(xl: Xl, guests: Sequence[Guest], configs: Mapping[str, Any]) -> Placing:
+    """What there is to know of CPUs and pools: nothing of what no guest's definition names."""
+    pinned = [guest["name"] for guest in guests if guest["cpus"]]
+    pooled = [guest["name"] for guest in guests if guest["cpu_pool"]]
+    return Placing(
+        nodes=xl.topology() if pinned else {},
+        allowed=xl.affinities() if any(name in configs for name in pinned) else {},
+        pools=xl.pools_of_domains() if any(name in configs for name in pooled) else {},
+        schedulers=xl.pools() if pooled else {},
     )
 
 
@@ -80,7 +91,8 @@ def _half_there(
 
 def refused(xl: Xl, guests: Iterable[Guest], steps: Steps, places: Places) -> list[str]:
     """What xl's own parser says against configurations that are to be written or started."""
-    concerned = {file.path for file in steps.files} | {places.config(name) for name in steps.start}
+    anew = [*steps.start, *(renewal.guest for renewal in steps.renew)]
+    concerned = {file.path for file in steps.files} | {places.config(name) for name in anew}
     errors = []
     with scratch() as directory:
         for guest in guests:
@@ -110,6 +122,17 @@ def write(steps: Steps, places: Places) -> None:
         os.symlink(target, path)
 
 
+def change_live(xl: Xl, changes: Iterable[LiveChange]) -> None:
+    """Changes of running guests. A device that a guest does not let go of stays, and none of its kind comes; nothing is forced."""
+    kept = set()
+    for change in changes:
+        if change.detaches:
+            if xl.ask_guest(change.argv):
+                kept.add((change.guest, change.key))
+        elif (change.guest, change.key) not in kept:
+            xl.change(change.argv)
+
+
 def clear(xl: Xl, steps: Steps, wait_seconds: int) -> None:
     """Take away what killed creations have left."""
     for domid in steps.clear.values():
@@ -123,40 +146,17 @@ def clear(xl: Xl, steps: Steps, wait_seconds: int) -> None:
                                  " was destroyed; see xl list and xl dmesg")
 
 
-def start(xl: Xl, guest: Guest, path: str, wait_seconds: int) -> None:
-    """Start one guest and wait until it is there and runs."""
-    name = guest["name"]
-    result = xl.create(path)
-    if result.rc != 0:
-        said = parse_error(result.err) or parse_error(result.out) or "nothing"
-        if "console tty: timed out" in said:
-            said += " (xenconsoled does not run: SYSTEMCTL_SKIP_REDIRECT=1 /etc/init.d/xen start)"
-        free = xl.info().get("free_memory", "unknown")
-        raise GuestError(
-            f"guest {name!r}: xl create failed with return code {result.rc}: {said}. The host has {free} MiB free, the guest "
-            f"asks for {guest['memory_mib']} MiB; see /var/log/xen/xl-{name}.log"
-        )
-
-    def runs(domains: Mapping[str, Domain]) -> bool:
-        return name in domains and domains[name].state == "running"
-
-    domains = wait(xl, runs, wait_seconds)
-    if not runs(domains):
-        state = domains[name].state if name in domains else "gone"
-        raise GuestError(
-            f"guest {name!r}: was started but is {state} after {wait_seconds} s; see /var/log/xen/console/guest-{name}.log "
-            f"and /var/log/xen/xl-{name}.log"
-        )
-
-
-def wait(xl: Xl, done: Callable[[Mapping[str, Domain]], bool], wait_seconds: int) -> dict[str, Domain]:
-    """Ask for the domains each second until `done`, or the time is up; what was seen last."""
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        domains = xl.domains()
-        if done(domains) or time.monotonic() >= deadline:
-            return domains
-        time.sleep(1)
+def carry_out(
+    xl: Xl, guests: Sequence[Guest], steps: Steps, places: Places, stop_seconds: int, wait_seconds: int
+) -> list[str]:
+    """All steps in their order; what guests did not do in time, one line each. Raises GuestError when one cannot be started."""
+    write(steps, places)
+    change_live(xl, steps.live)
+    clear(xl, steps, wait_seconds)
+    for guest in guests:
+        if guest["name"] in steps.start:
+            start(xl, guest, places.config(guest["name"]), wait_seconds)
+    return [*renew(xl, guests, steps, places, stop_seconds, wait_seconds), *not_followed(xl, guests, steps, wait_seconds)]
 
 
 def not_followed(xl: Xl, guests: Sequence[Guest], steps: Steps, wait_seconds: int) -> list[str]:

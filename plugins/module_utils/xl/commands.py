@@ -3,10 +3,12 @@
 """The commands of xl that the modules use, each written down once."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Result, Runner
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import parse
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import cpus, parse
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import disk_text, network_words
 
 _EVERY_CODE: tuple[int, ...] = ()
 SCHEDULERS = {"credit": "sched-credit", "credit2": "sched-credit2"}
@@ -25,6 +27,57 @@ def set_vcpus(name: str, vcpus: int) -> list[str]:
 def set_share(scheduler: str, name: str, weight: int, cap_percent: int) -> list[str]:
     """Weight and cap of a guest under the scheduler of its pool."""
     return ["xl", SCHEDULERS[scheduler], "-d", name, "-w", str(weight), "-c", str(cap_percent)]
+
+
+def pin(name: str, allowed: str) -> list[str]:
+    """CPUs that all vCPUs may use; `-` keeps those that they are better on. The return code is 0 whatever comes of it."""
+    return ["xl", "vcpu-pin", name, "all", allowed, "-"]
+
+
+def move_to_pool(name: str, pool: str) -> list[str]:
+    """A guest into another CPU pool, where it has the pool's default weight and cap, and all its CPUs."""
+    return ["xl", "cpupool-migrate", name, pool]
+
+
+def attach_disk(name: str, disk: Mapping[str, Any]) -> list[str]:
+    return ["xl", "block-attach", name, disk_text(disk)]
+
+
+def detach_disk(name: str, vdev: str) -> list[str]:
+    """Without `--force`: xl gives up after a while when the guest does not let go."""
+    return ["xl", "block-detach", name, vdev]
+
+
+def insert_medium(name: str, vdev: str, path: str) -> list[str]:
+    return ["xl", "cd-insert", name, vdev, path]
+
+
+def eject_medium(name: str, vdev: str) -> list[str]:
+    return ["xl", "cd-eject", name, vdev]
+
+
+def attach_network(name: str, network: Mapping[str, Any]) -> list[str]:
+    """Each word by itself: of the text of an xl.cfg, xl would take all that follows a bridge for its name."""
+    return ["xl", "network-attach", name, *network_words(network)]
+
+
+def detach_network(name: str, devid: int) -> list[str]:
+    return ["xl", "network-detach", name, str(devid)]
+
+
+def update_config(domid: int, path: str) -> list[str]:
+    """The configuration for the next reboot of a domain."""
+    return ["xl", "config-update", str(domid), path]
+
+
+def reboot(domid: int) -> list[str]:
+    """Without `-F`, which is a reset for a guest that cannot be asked."""
+    return ["xl", "reboot", str(domid)]
+
+
+def shutdown(domid: int) -> list[str]:
+    """`-F`: by the power button, for a guest without drivers of Xen."""
+    return ["xl", "shutdown", "-F", str(domid)]
 
 
 def destroy(domid: int) -> list[str]:
@@ -49,6 +102,24 @@ class Xl:
     def info(self) -> dict[str, str]:
         return parse.parse_info(self._runner.read(["xl", "info"]).out)
 
+    def free_mib(self) -> int:
+        free = self.info().get("free_memory", "")
+        if not free.isdigit():
+            raise ValueError(f"'xl info' tells {free!r} as the host's free memory")
+        return int(free)
+
+    def topology(self) -> dict[int, int]:
+        return cpus.parse_topology(self._runner.read(["xl", "info", "-n"]).out)
+
+    def affinities(self) -> dict[str, list[str]]:
+        return cpus.parse_vcpu_list(self._runner.read(["xl", "vcpu-list"]).out)
+
+    def pools_of_domains(self) -> dict[str, str]:
+        return cpus.parse_pools_of_domains(self._runner.read(["xl", "list", "-c"]).out)
+
+    def pools(self) -> dict[str, str]:
+        return cpus.parse_pools(self._runner.read(["xl", "cpupool-list"]).out)
+
     def try_out(self, path: str) -> str:
         """xl's own opinion of a configuration; empty when it takes it."""
         result = self._runner.read(["xl", "create", "--dryrun", "--quiet", path], ok=_EVERY_CODE)
@@ -61,3 +132,8 @@ class Xl:
     def change(self, argv: list[str]) -> Result:
         """Carry out one of the changes above."""
         return self._runner.change(argv)
+
+    def ask_guest(self, argv: list[str]) -> str:
+        """Carry out a change that the guest has to agree to; what xl says when it does not, else nothing."""
+        result = self._runner.change(argv, ok=_EVERY_CODE)
+        return "" if result.rc == 0 else parse.parse_error(result.err) or f"return code {result.rc}"

@@ -3,47 +3,21 @@
 """A guest as it runs against a guest as it is wanted: what can change while it works, and what cannot."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import cpus_are_sound
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import commands, cpuid
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import stored_cpuid
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import REBOOT, RECREATE, LiveChange, Pending
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.cpus import Placing, differing, problem
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import pci_text, stored_cpuid
 
 Guest = Mapping[str, Any]
 Config = Mapping[str, Any]
 
-_RATE_INTERVAL_USECS = 50_000
-"""xl's interval for a rate that names none (tools/libs/util/libxlu_vif.c)."""
-
-
-@dataclass(frozen=True)
-class LiveChange:
-    """A change of a running guest: the command and how it is told."""
-
-    guest: str
-    key: str
-    argv: list[str]
-    action: Action
-
-
-@dataclass(frozen=True)
-class Pending:
-    """What is wanted of a guest and not so. needs: what would bring it about."""
-
-    guest: str
-    key: str
-    running: Any
-    wanted: Any
-    needs: str = "a stop and a new start of the guest"
-
-    def line(self) -> str:
-        return f"guest {self.guest!r}: {self.key} is {self.running!r}, wanted {self.wanted!r}; this needs {self.needs}"
-
-    def data(self) -> dict[str, Any]:
-        return {"guest": self.guest, "key": self.key, "running": self.running, "wanted": self.wanted, "needs": self.needs}
+_NEW_SHARE = {"cpu_weight": 256, "cap_percent": 0}
+"""What a guest has in a CPU pool that it has just come to."""
 
 
 def sizes(config: Config) -> dict[str, int]:
@@ -68,8 +42,9 @@ def scheduler_of(config: Config) -> str:
     return str(config.get("b_info", {}).get("sched_params", {}).get("sched", "credit2"))
 
 
-def live_changes(guest: Guest, config: Config) -> list[LiveChange]:
-    """What can be changed while the guest works, within the limits it was started with."""
+def live_changes(guest: Guest, config: Config, placing: Placing) -> list[LiveChange]:
+    """What can be changed of size and CPUs while the guest works, within the limits it was started with, in the order in which it must be
+    done: another pool takes its share and its CPUs from a guest."""
     name, now, scheduler = guest["name"], sizes(config), scheduler_of(config)
     changes: list[LiveChange] = []
 
@@ -81,15 +56,25 @@ def live_changes(guest: Guest, config: Config) -> list[LiveChange]:
         change("memory_mib", commands.set_memory(name, memory), "resize", f"memory_mib {now['memory_mib']} -> {memory}")
     if vcpus != now["vcpus"] and vcpus <= now["maxvcpus"]:
         change("vcpus", commands.set_vcpus(name, vcpus), "resize", f"vcpus {now['vcpus']} -> {vcpus}")
-    differing = [key for key in ("cpu_weight", "cap_percent") if guest[key] != now[key]]
-    if differing and scheduler in commands.SCHEDULERS:
+    pool = guest["cpu_pool"]
+    moves = bool(pool) and placing.pools.get(name, pool) != pool and pool in placing.schedulers
+    if moves:
+        change("cpu_pool", commands.move_to_pool(name, pool), "move", f"cpu_pool {placing.pools[name]} -> {pool}")
+        now, scheduler = now | _NEW_SHARE, placing.schedulers[pool]
+    different = [key for key in ("cpu_weight", "cap_percent") if guest[key] != now[key]]
+    if different and scheduler in commands.SCHEDULERS:
         argv = commands.set_share(scheduler, name, guest["cpu_weight"], guest["cap_percent"])
-        change("cpu_weight", argv, "share", ", ".join(f"{key} {now[key]} -> {guest[key]}" for key in differing))
+        change("cpu_weight", argv, "share", ", ".join(f"{key} {now[key]} -> {guest[key]}" for key in different))
+    shown = placing.allowed.get(name)
+    if guest["cpus"] and shown and not problem(guest["cpus"], placing.nodes):
+        other = differing(guest["cpus"], ["all"] if moves else shown, placing.nodes)
+        if other is not None:
+            change("cpus", commands.pin(name, guest["cpus"]), "pin", f"cpus {other} -> {guest['cpus']}")
     return changes
 
 
 def pending(guest: Guest, config: Config, stored: str | None) -> list[Pending]:
-    """What differs and is not changed while the guest works, sorted as the definition is.
+    """What differs and is not changed while the guest works, sorted as the definition is; without disks and networks.
 
     stored: the text of the guest's xl.cfg on the host, where there is one.
     """
@@ -97,11 +82,11 @@ def pending(guest: Guest, config: Config, stored: str | None) -> list[Pending]:
     found: list[Pending] = []
     build, create = config.get("b_info", {}), config.get("c_info", {})
 
-    def compare(key: str, running: Any, wanted: Any) -> None:
+    def compare(key: str, running: Any, wanted: Any, by: str = REBOOT) -> None:
         if running != wanted:
-            found.append(Pending(guest["name"], key, running, wanted))
+            found.append(Pending.of(guest["name"], key, running, wanted, by))
 
-    compare("type", create.get("type"), guest["type"])
+    compare("type", create.get("type"), guest["type"], RECREATE)
     compare("maxvcpus", now["maxvcpus"], guest["maxvcpus"])
     compare("maxmem_mib", now["maxmem_mib"], guest["maxmem_mib"])
     if guest["vcpus"] > now["maxvcpus"]:
@@ -109,27 +94,48 @@ def pending(guest: Guest, config: Config, stored: str | None) -> list[Pending]:
     if guest["memory_mib"] > now["maxmem_mib"]:
         compare("memory_mib", now["memory_mib"], guest["memory_mib"])
     if scheduler_of(config) not in commands.SCHEDULERS:
-        for key in ("cpu_weight", "cap_percent"):
-            compare(key, now[key], guest[key])
-    cpus = _cpu_set(guest["cpus"])
-    if cpus is not None:
-        pinned = [sorted(cpu_set) for cpu_set in build.get("vcpu_hard_affinity") or []]
-        if any(cpu_set != cpus for cpu_set in pinned) or not pinned:
-            compare("cpus", pinned[0] if pinned else None, guest["cpus"])
+        found += [Pending(guest["name"], key, now[key], guest[key], "a CPU pool with the scheduler credit or credit2")
+                  for key in _NEW_SHARE if now[key] != guest[key]]
     compare("cpuid", *_cpuid(guest, build, stored))
     for key in ("kernel", "ramdisk", "cmdline"):
         compare(f"boot.{key}", build.get(key), guest["boot"][key])
     for key in ("on_poweroff", "on_reboot", "on_crash"):
-        event = str(config.get(key, "destroy")).replace("_", "-")
-        # libxl's own name of it (libxl_types.idl), the other way round than that of xl.cfg.
-        compare(key, "rename-restart" if event == "restart-rename" else event, guest[key])
+        compare(key, _event(config, key), guest[key])
     compare("tsc_mode", build.get("tsc_mode", "default"), guest["tsc_mode"])
-    for key, running in _optional(create, build).items():
+    compare("driver_domain", create.get("driver_domain") == "True", bool(guest["driver_domain"]), RECREATE)
+    for key, running in _optional(build).items():
         if guest[key] is not None:
             compare(key, running, guest[key])
-    compare("disks", [_disk(disk) for disk in config.get("disks", [])], [_wanted_disk(disk) for disk in guest["disks"]])
-    compare("networks", _networks(config, guest), [_wanted_network(network) for network in guest["networks"]])
+    compare("pci", sorted(map(_pci, config.get("pcidevs") or config.get("pcis") or [])), sorted(map(pci_text, guest["pci"])))
     return found
+
+
+def _event(config: Config, key: str) -> str:
+    """What happens on an event, in the words of xl.cfg. libxl has one of its own (libxl_types.idl), the other way round."""
+    event = str(config.get(key, "destroy")).replace("_", "-")
+    return "rename-restart" if event == "restart-rename" else event
+
+
+def by_events(waiting: Iterable[Pending], config: Config) -> list[Pending]:
+    """The same with what the events of the running guest allow: a reboot starts none that is to be destroyed then, and a shutdown ends
+    none that is to be restarted or kept then."""
+    reboots, ends = _event(config, "on_reboot") == "restart", _event(config, "on_poweroff") == "destroy"
+    found = []
+    for entry in waiting:
+        by = RECREATE if entry.by == REBOOT and not reboots else entry.by
+        if by == RECREATE and not ends:
+            found.append(dataclasses.replace(entry, by=None, needs=(
+                f"a stop and a new start of the guest by hand: on_poweroff of what runs is {_event(config, 'on_poweroff')!r}")))
+        else:
+            found.append(dataclasses.replace(entry, by=by))
+    return found
+
+
+def _pci(device: Config) -> str:
+    """A PCI device of the guest as an xl.cfg has it."""
+    place = device.get("bdf") or device
+    domain, bus, dev, func = (int(place.get(key) or 0) for key in ("domain", "bus", "dev", "func"))
+    return pci_text({"address": f"{domain:04x}:{bus:02x}:{dev:02x}.{func:x}", "permissive": device.get("permissive")})
 
 
 def _cpuid(guest: Guest, build: Config, stored: str | None) -> tuple[list[str], list[str]]:
@@ -144,59 +150,16 @@ def _cpuid(guest: Guest, build: Config, stored: str | None) -> tuple[list[str], 
     return running, wanted
 
 
-def _optional(create: Config, build: Config) -> dict[str, Any]:
+def _optional(build: Config) -> dict[str, Any]:
     """Settings that are compared only where the definition names them; libxl's default where the field is left out."""
     hvm, pvh = build.get("type.hvm") or {}, build.get("type.pvh") or {}
     vnc = (hvm.get("vnc") or {}).get("enable")
     return {
-        "cpu_pool": create.get("pool_name", "Pool-0"),
         "max_grant_frames": build.get("max_grant_frames", 64),
         "max_event_channels": build.get("event_channels", 1023),
         "localtime": build.get("localtime") == "True",
         "pvshim": pvh.get("pvshim") == "True",
+        "firmware": "uefi" if hvm.get("bios") == "ovmf" else "bios",
         "vga": (hvm.get("vga") or {}).get("kind", "cirrus").replace("std", "stdvga"),
         "vnc": vnc != "False",
     }
-
-
-def _disk(disk: Config) -> dict[str, Any]:
-    return {
-        "vdev": disk.get("vdev"), "target": disk.get("pdev_path"), "format": disk.get("format", "raw"),
-        "access": "rw" if disk.get("readwrite") else "ro",
-    }
-
-
-def _wanted_disk(disk: Guest) -> dict[str, Any]:
-    return {key: disk[key] for key in ("vdev", "target", "format", "access")}
-
-
-def _networks(config: Config, guest: Guest) -> list[dict[str, Any]]:
-    """The cards that the guest was started with. A wanted rate counts as there: module_utils/limits sets it while the guest runs.
-
-    One that was given up is told, for xl would bring it back when the guest reboots itself.
-    """
-    rates = {network["mac"]: network["rate_mbps"] for network in guest["networks"]}
-    networks = sorted(config.get("nics", []), key=lambda nic: int(nic.get("devid", 0)))
-    found = []
-    for nic in networks:
-        usecs = int(nic.get("rate_interval_usecs") or _RATE_INTERVAL_USECS)
-        bits = int(nic.get("rate_bytes_per_interval", 0)) * 8 * 1_000_000 // usecs
-        rate_mbps = rates.get(nic.get("mac")) or round(bits / 1_000_000) or None
-        found.append({"mac": nic.get("mac"), "bridge": nic.get("bridge"), "rate_mbps": rate_mbps, "mtu": nic.get("mtu") or 1500})
-    return found
-
-
-def _wanted_network(network: Guest) -> dict[str, Any]:
-    return {key: network[key] for key in ("mac", "bridge", "rate_mbps")} | {"mtu": network["mtu"] or 1500}
-
-
-def _cpu_set(cpus: str | None) -> list[int] | None:
-    """The CPUs of a list of numbers; None for `all`, for NUMA nodes, which only the host can resolve, and for what is no list."""
-    if cpus is None or cpus == "all" or "node" in cpus or not cpus_are_sound(cpus):
-        return None
-    wanted: set[int] = set()
-    for item in cpus.split(","):
-        first, _dash, last = item.lstrip("^").partition("-")
-        named = set(range(int(first), int(last or first) + 1))
-        wanted = wanted - named if item.startswith("^") else wanted | named
-    return sorted(wanted)

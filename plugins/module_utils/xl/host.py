@@ -13,12 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.cpus import Placing
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.devices import needs_of_disk, needs_of_network
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, NAMELESS, Domain
 
 LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
 """The name of an autostart link, with the guest's name in it."""
 HYPERVISOR_TYPE = "/sys/hypervisor/type"
 HYPERVISOR_VERSION = "/sys/hypervisor/version"
+PCI_DEVICE = "PCI device of pciback"
+PCIBACK = "/sys/bus/pci/drivers/pciback"
+OVMF = "/usr/share/ovmf/OVMF.fd"
+"""Where Debian's libxl looks for it; of its package ovmf."""
 XL_CONF = "/etc/xen/xl.conf"
 XL_LOCK = "/var/lock/xl"
 
@@ -27,7 +33,7 @@ XL_LOCK = "/var/lock/xl"
 class HostState:
     """xen_runs: whether xl can be asked at all; texts: content of stored files by path; links: name -> target, of
     autostart_dir; entries: names there that are no links; missing: disks, kernels and bridges that are not there; unfinished: guest ->
-    domid of a domain whose creation was cut off, which is not in `domains`."""
+    domid of a domain whose creation was cut off, which is not in `domains`; placing: of guests on CPUs."""
 
     xen_runs: bool
     domains: Mapping[str, Domain] = field(default_factory=dict)
@@ -37,6 +43,7 @@ class HostState:
     entries: tuple[str, ...] = ()
     missing: frozenset[str] = frozenset()
     unfinished: Mapping[str, int] = field(default_factory=dict)
+    placing: Placing = field(default_factory=Placing)
 
 
 def xen_runs() -> bool:
@@ -118,20 +125,25 @@ def guests_there(domains: Mapping[str, Domain], links: Iterable[str]) -> dict[st
 
 
 def needs_of(guest: Mapping[str, Any]) -> list[str]:
-    """What has to be on the host before a guest can start: `disk PATH`, `file PATH`, `bridge NAME`."""
+    """What has to be there before a guest can start: `disk PATH`, `file PATH`, `bridge NAME`, `PCI device ADDRESS`, `domain NAME`."""
     files = [guest["boot"][key] for key in ("kernel", "ramdisk") if guest["boot"][key]]
-    needs = [f"disk {disk['target']}" for disk in guest["disks"]] + [f"file {path}" for path in files]
-    return needs + [f"bridge {network['bridge']}" for network in guest["networks"]]
+    files += [OVMF] if guest["firmware"] == "uefi" else []
+    needs = [need for disk in guest["disks"] for need in needs_of_disk(disk)] + [f"file {path}" for path in files]
+    needs += [f"{PCI_DEVICE} {device['address']}" for device in guest["pci"]]
+    return needs + [need for network in guest["networks"] for need in needs_of_network(network)]
 
 
 def missing(needs: Iterable[str]) -> frozenset[str]:
-    """Those of the needs that are not there."""
-    return frozenset(need for need in needs if not _is_there(*need.split(" ", 1)))
+    """Those of the needs that are not there; of domains, the listing tells."""
+    return frozenset(need for need in needs if not need.startswith("domain ") and not _is_there(*need.rsplit(" ", 1)))
 
 
 def _is_there(kind: str, name: str) -> bool:
     if kind == "bridge":
         return os.path.isdir(f"/sys/class/net/{name}/bridge")
+    if kind == PCI_DEVICE:
+        # xl gives a guest only what is given up by its driver in dom0 (xl pci-assignable-add).
+        return os.path.exists(f"{PCIBACK}/{name}")
     try:
         mode = os.stat(name).st_mode
     except OSError:

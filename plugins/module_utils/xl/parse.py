@@ -111,3 +111,21 @@ def parse_error(text: str) -> str:
         if said and not said.startswith(_CHATTER) and said not in lines:
             lines.append(said)
     return "; ".join(lines[:6])
+
+
+def disks_of_config(config: Mapping[str, Any]) -> list[str]:
+    """Devices and files of the disks of a configuration that `xl list -l` shows."""
+    return [str(disk["pdev_path"]) for disk in config.get("disks") or [] if disk.get("pdev_path")]
+
+
+def disks_of_text(text: str) -> list[str]:
+    """Devices and files of the disks of an xl.cfg (xl-disk-configuration(5)): by `target=`, which takes the rest, or as the first word,
+    with an older prefix (`phy:`) or without."""
+    found = re.search(r"^[ \t]*disk[ \t]*=[ \t]*\[(.*?)\][ \t]*(?:#.*)?$", text, re.MULTILINE | re.DOTALL)
+    disks = []
+    for match in re.finditer(r"""(["'])(.*?)\1""", found[1] if found else "", re.DOTALL):
+        _before, named, target = match[2].partition("target=")
+        path = (target if named else re.sub(r"^(?:[a-z0-9]+:)+", "", match[2].split(",")[0])).strip()
+        if path:
+            disks.append(path)
+    return disks

@@ -9,7 +9,9 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, differing
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare
+from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.memory import DEFAULT_GRANT_FRAMES, footprint_mib
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare, cpus, devices
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import DETACH, Consents, LiveChange, Pending, Renewal
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import LINK, HostState, needs_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
@@ -64,10 +66,11 @@ class Steps:
     files: list[WantedFile] = field(default_factory=list)
     unlink: list[str] = field(default_factory=list)
     link: dict[str, str] = field(default_factory=dict)
-    live: list[compare.LiveChange] = field(default_factory=list)
+    live: list[LiveChange] = field(default_factory=list)
     clear: dict[str, int] = field(default_factory=dict)
     start: list[str] = field(default_factory=list)
-    pending: list[compare.Pending] = field(default_factory=list)
+    renew: list[Renewal] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
     obstacles: list[str] = field(default_factory=list)
     not_yet: list[str] = field(default_factory=list)
     unmanaged: list[str] = field(default_factory=list)
@@ -81,15 +84,18 @@ class Steps:
             *(Action("destroy", f"domain {domid}", f"of guest {name}: its creation was cut off, it never ran")
               for name, domid in self.clear.items()),
             *(Action("start", f"guest {name}") for name in self.start),
+            *(renewal.action() for renewal in self.renew),
         ]
 
 
 def order(guests: Sequence[Guest]) -> list[Guest]:
-    """Guests as they start: by their autostart number, those without one last, else as listed."""
-    return sorted(guests, key=lambda guest: guest["autostart"] or _START_OF_THE_REST)
+    """Guests as they start: driver domains first, then by their autostart number, those without one last, else as listed."""
+    return sorted(guests, key=lambda guest: (not guest["driver_domain"], guest["autostart"] or _START_OF_THE_REST))
 
 
-def steps(guests: Sequence[Guest], host: HostState, places: Places, others: Others | None = None) -> Steps:
+def steps(
+    guests: Sequence[Guest], host: HostState, places: Places, others: Others | None = None, consents: Consents | None = None
+) -> Steps:
     """The steps for a host. guests: normalised, all that are defined here. Obstacles forbid every step."""
     found = Steps()
     wanted = {guest["name"] for guest in guests}
@@ -99,7 +105,8 @@ def steps(guests: Sequence[Guest], host: HostState, places: Places, others: Othe
         _links(guest, host, places, found)
     found.clear = dict(sorted(host.unfinished.items()))
     for guest in order(guests):
-        _run(guest, host, places, found)
+        _cpus(guest, host, found)
+        _run(guest, host, places, found, consents or Consents())
     told = [(others or Others()).against(guest["name"]) for guest in guests if guest["name"] not in host.domains]
     found.obstacles += [line for line in told if line]
     found.unmanaged = sorted(set(host.domains) - wanted - {DOM0})
@@ -129,18 +136,29 @@ def _belongs(link: str, target: str, name: str, config: str) -> bool:
     return target == config or (match is not None and match[1] == name)
 
 
-def _run(guest: Guest, host: HostState, places: Places, found: Steps) -> None:
+def _cpus(guest: Guest, host: HostState, found: Steps) -> None:
+    """xl starts a guest on CPUs that are not there on all of them, and holds a running one to none."""
+    nodes, schedulers = host.placing.nodes, host.placing.schedulers
+    problem = cpus.problem(guest["cpus"], nodes) if guest["cpus"] and nodes else None
+    if problem:
+        found.obstacles.append(f"guest {guest['name']!r}: {problem}")
+    if guest["cpu_pool"] and schedulers and guest["cpu_pool"] not in schedulers:
+        found.obstacles.append(f"guest {guest['name']!r}: cpu_pool: value {guest['cpu_pool']!r}, allowed a CPU pool of the host: "
+                               f"{', '.join(sorted(schedulers))}")
+
+
+def _run(guest: Guest, host: HostState, places: Places, found: Steps, consents: Consents) -> None:
     name, domain = guest["name"], host.domains.get(guest["name"])
     if domain is None:
         if guest["state"] == "running":
             _start(guest, host, found)
         return
     if guest["state"] == "defined":
-        found.pending.append(compare.Pending(name, "state", domain.state, "defined", f"a stop: xl shutdown -w {name}"))
+        found.pending.append(Pending(name, "state", domain.state, "defined", f"a stop: xl shutdown -w {name}"))
         return
     config = host.configs.get(name)
     if config is None:
-        found.pending.append(compare.Pending(
+        found.pending.append(Pending(
             name, "configuration", None, "known to xl", "a stop and a new start of the guest: xl list -l does not show it"))
         return
     running_uuid = str(config.get("c_info", {}).get("uuid", "")).lower()
@@ -152,13 +170,71 @@ def _run(guest: Guest, host: HostState, places: Places, found: Steps) -> None:
         return
     if domain.state != "running":
         way_out = f"xl unpause {name}" if domain.state == "paused" else f"xl destroy {name}, then another run"
-        found.pending.append(compare.Pending(name, "state", domain.state, "running", f"a decision: {way_out}"))
+        found.pending.append(Pending(name, "state", domain.state, "running", f"a decision: {way_out}"))
         return
-    found.live += compare.live_changes(guest, config)
-    found.pending += compare.pending(guest, config, host.texts.get(places.config(name)))
+    names = {other.domid: other.name for other in host.domains.values()}
+    difference = devices.difference(guest, config, names, consents.given(DETACH, name))
+    waiting = [*compare.pending(guest, config, host.texts.get(places.config(name))), *difference.pending]
+    waiting = compare.by_events(waiting, config)
+    renewal = consents.renewal(name, waiting)
+    if renewal:
+        found.renew.append(renewal)
+        found.pending += [entry for entry in waiting if not entry.by]
+        _needs(f"guest {name!r} cannot start anew", needs_of(guest), host, found)
+        return
+    found.live += compare.live_changes(guest, config, host.placing) + difference.changes
+    found.pending += waiting
+    _needs(f"guest {name!r} cannot have its devices", difference.needs, host, found)
     if domain.vcpus != guest["vcpus"] == compare.sizes(config)["vcpus"]:
-        found.pending.append(compare.Pending(
+        found.pending.append(Pending(
             name, "vcpus", domain.vcpus, guest["vcpus"], "the guest's own system, which has to switch its CPUs on or off"))
+
+
+def _needs(what: str, needs: Iterable[str], host: HostState, found: Steps) -> None:
+    """Tell what is not on the host. A domain may be one that starts before."""
+    there = {f"domain {name}" for name in (*host.domains, *found.start)}
+    lacking = [need for need in needs if need in host.missing or (need.startswith("domain ") and need not in there)]
+    if lacking:
+        found.not_yet.append(f"{what}: there is no {', no '.join(lacking)}")
+
+
+def _footprint_mib(guest: Guest) -> int:
+    return footprint_mib(guest["memory_mib"], guest["maxmem_mib"], guest["maxvcpus"], guest["type"],
+                         guest["max_grant_frames"] or DEFAULT_GRANT_FRAMES, shim=bool(guest["pvshim"]))
+
+
+def short_of_memory(found: Steps, guests: Iterable[Guest], host: HostState, free_mib: int) -> list[str]:
+    """Guests that would be stopped and then find no memory, one line each. free_mib: of the host, before guests are started."""
+    if not found.renew:
+        return []
+    by_name = {guest["name"]: guest for guest in guests}
+    left = free_mib - sum(_footprint_mib(by_name[name]) for name in found.start)
+    lines = []
+    for renewal in found.renew:
+        guest, domain, now = by_name[renewal.guest], host.domains[renewal.guest], compare.sizes(host.configs[renewal.guest])
+        running = {**guest, "memory_mib": domain.memory_mib, "maxvcpus": now["maxvcpus"],
+                   "maxmem_mib": max(now["maxmem_mib"], domain.memory_mib)}
+        more = _footprint_mib(guest) - _footprint_mib(running)
+        if more > max(left, 0):
+            lines.append(f"guest {renewal.guest!r}: needs {more} MiB more to start anew and the host has {max(left, 0)} MiB free; it would "
+                         "be stopped and not start again")
+        left -= more
+    return lines
+
+
+def settle(done: Steps, left: Steps) -> tuple[list[Pending], list[str]]:
+    """What the host tells after the steps: what is pending now, and changes that xl was told and that do not show.
+
+    left: the steps that it would take from here without consents to reboot. Sizes are followed by themselves, the guest takes its time.
+    """
+    told = {(change.guest, change.key, change.device) for change in done.live}
+    still = [change for change in left.live if (change.guest, change.key, change.device) in told]
+    kept = {(change.guest, change.key) for change in still if change.detaches}
+    held = [Pending(change.guest, change.key, f"{change.device} ({change.action.detail})", None,
+                    "that the guest lets go of it, which it did not when it was asked", DETACH) for change in still if change.detaches]
+    failed = [f"guest {change.guest!r}: {change.action.line()}: xl was told ({' '.join(change.argv)}) and it is not so"
+              for change in still if change.key not in ("memory_mib", "vcpus") and (change.guest, change.key) not in kept]
+    return left.pending + held, failed
 
 
 def _start(guest: Guest, host: HostState, found: Steps) -> None:
@@ -170,7 +246,5 @@ def _start(guest: Guest, host: HostState, found: Steps) -> None:
                 f"guest {name!r}: {words} (domain {other.domid}, {other.name}); wait for the move to end, or clear it up"
             )
             return
-    lacking = [need for need in needs_of(guest) if need in host.missing]
-    if lacking:
-        found.not_yet.append(f"guest {name!r} cannot start: there is no {', no '.join(lacking)}")
+    _needs(f"guest {name!r} cannot start", needs_of(guest), host, found)
     found.start.append(name)

@@ -20,6 +20,37 @@ CAPACITY = {"cpus": 16, "total_memory_mib": 65520, "free_memory_mib": 52500, "do
             "guests": [{"name": "web01", "memory_mib": 8192, "vcpus": 2}]}
 
 
+READ: dict[str, Any] = {
+    "contains_secrets": False,
+    "estate": {
+        "name": "lab",
+        "guests": {name: {"name": name, "state": "running", "autostart": 10} for name in ("web01", "web02", "db01")},
+        "problem": {
+            "hosts": [{"name": name, "capacity": {"memory_mib": 4096}} for name in ("xen01", "xen02")],
+            "workloads": [{"name": name, "demand": {"memory_mib": 512}} for name in ("db01", "old9", "web01", "web02")],
+            "rules": [], "policy": {}},
+    },
+}
+"""What the module estate returns: three guests, and old9, which is for planning only."""
+RUNS = {"xen01": ["web01"], "xen02": ["web02", "db01"]}
+PLACEMENT = {"web01": "xen01", "web02": "xen02", "db01": "xen02", "old9": "xen01"}
+
+
+def domain(name: str, domid: int, **other: Any) -> dict[str, Any]:
+    return {"name": name, "domid": domid, "state": "running", "memory_mib": 512, "vcpus": 1, "uuid": f"uuid-of-{name}",
+            "disks": [f"/dev/vg0/{name}-root"], **other}
+
+
+def guest_info(*names: str) -> dict[str, Any]:
+    """What xl_guest_info tells of a host with some guests, stored and started with it as they should be."""
+    return {
+        "changed": False, "xen_version": "4.17.7", "guests": dict.fromkeys(names, "running"),
+        "domains": [domain(name, number) for number, name in enumerate(names, 1)],
+        "links": {f"10-{name}": f"/etc/xen/guests/{name}.cfg" for name in names},
+        "stored": {name: {"disks": [f"/dev/vg0/{name}-root"]} for name in names},
+    }
+
+
 def good(host: str) -> dict[str, Any]:
     """The answers of one host."""
     members = [{"device": f"vd{'abcde'[number]}", "serial": f"D{number}", "state": "active"} for number in range(1, 5)]
@@ -37,6 +68,9 @@ def good(host: str) -> dict[str, Any]:
         "network": {**IN_ORDER, "unsettled": False},
         "arrays": {**IN_ORDER, "arrays": []},
         "volumes": {**IN_ORDER, "volumes": []},
+        "guest_info": guest_info(*RUNS.get(host, [])),
+        "guest_volumes": {**IN_ORDER, "volumes": []},
+        "guests": {**IN_ORDER, "diff": [], "guests": {}, "pending": [], "unmanaged": [], "limits": {}},
         "wanted": {"pool": "a", "cpu_levels": {"a": dict(LEVEL)}, "sizes": copy.deepcopy(SIZES),
                    "arrays": [{"name": "guests", "level": 10, "members": [
             {"id": f"virtio-D{number}", "serial": f"D{number}"} for number in range(1, 5)]}]},

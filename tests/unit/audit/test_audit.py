@@ -150,7 +150,8 @@ def test_the_report_names_everything() -> None:
     assert "## Could not be asked" in page and "| xen01 | dom0 settings | x \\| y |" in page
     assert text.lines_of(found, ["/a.json"]) == [
         "a|b: drift: 2 hosts asked, 2 findings on 1 host", "xen01: bond_link: bond bond0: eth1 has no link",
-        "xen01: failed: dom0 settings could not be compared: x | y", "xen01: not known: dom0 settings: x | y", "written: /a.json"]
+        "xen01: failed: dom0 settings could not be compared: x | y", "xen01: not known: dom0 settings: x | y",
+        "note: the inventory has no estate_workloads: guests were not compared", "written: /a.json"]
 
 
 def run(folder: Path, given_answers: Any, flags: dict[str, bool] | None = None, **output: Any) -> dict[str, Any]:

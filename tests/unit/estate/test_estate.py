@@ -181,6 +181,22 @@ def test_pv_guests_do_not_move_live_unless_told() -> None:
     assert read_estate(document["hosts"], document["estate"])[1]["problem"]["workloads"][1]["live"] is True
 
 
+@pytest.mark.parametrize("tie", [
+    {"type": "pv", "pci": [{"address": "0000:03:00.0"}]}, {"driver_domain": True},
+    {"networks": [{"bridge": "of_net01", "backend": "net01"}]},
+])
+def test_what_is_of_one_host_stays_there(tie: dict[str, Any]) -> None:
+    document = estate()
+    web = document["estate"]["estate_workloads"][0]
+    assert "movable" not in read_estate(document["hosts"], document["estate"])[1]["problem"]["workloads"][1]
+    web |= tie
+    findings, built = read_estate(document["hosts"], document["estate"])
+    assert not findings
+    planned = built["problem"]["workloads"][1]
+    assert planned["movable"] is False
+    assert "bridge:of_net01" not in planned.get("requires", [])
+
+
 def test_estate_and_planner_know_the_same_keys() -> None:
     assert set(schema.RULES) == set(placement_schema.RULE_KEYS)
     for kind, extra in placement_schema.RULE_KEYS.items():

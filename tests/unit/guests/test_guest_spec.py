@@ -91,6 +91,45 @@ def test_devices_fill_the_gaps():
     assert [disk["vdev"] for disk in full["disks"]] == ["xvdb", "xvda", "xvdd", "xvdc"]
 
 
+@pytest.mark.parametrize(("disks", "vdevs"), [
+    ([{"path": "/a"}, {"cdrom": True}, {"path": "/b"}], ["xvda", "hdd", "xvdb"]),
+    ([{"cdrom": True}, {"cdrom": True, "path": "/c.iso"}], ["hdd", "hdc"]),
+    ([{"path": "/a"}, {"path": "/b", "vdev": "xvdd"}, {"cdrom": True}], ["xvda", "xvdd", "hdc"]),
+    ([{"cdrom": True, "vdev": "hda"}, {"path": "/a"}], ["hda", "xvdb"]),
+])
+def test_drives_of_an_hvm_guest_come_from_the_end(disks, vdevs):
+    guest = {**SOUND, "type": "hvm", "disks": disks}
+    assert guest_spec.check_guest(guest) == []
+    full = guest_spec.normalise(guest)
+    assert [disk["vdev"] for disk in full["disks"]] == vdevs
+    assert all(disk["access"] == "ro" for disk in full["disks"] if disk["cdrom"])
+
+
+def test_guests_that_serve_others():
+    def guest(name, **more):
+        return {"name": name, "memory_mib": 64, "boot": {"kernel": "/k"}, **more}
+
+    served = guest("web", autostart=5, networks=[{"bridge": "x", "backend": "net"}], disks=[{"path": "/d", "backend": "net"}])
+    assert guest_spec.check_guests([served, guest("net", driver_domain=True, autostart=4)]) == []
+    # A disk of a driver domain is none of the host's of that path.
+    assert guest_spec.check_guests([served, guest("db", disks=[{"path": "/d"}])]) == []
+    assert guest_spec.check_guests([served, guest("net")]) == [
+        "guest 'web': disks[0].backend: value 'net', allowed a guest with driver_domain: true",
+        "guest 'web': networks[0].backend: value 'net', allowed a guest with driver_domain: true"]
+    for number, has in ((5, 5), (None, "none")):
+        assert guest_spec.check_guests([served, guest("net", driver_domain=True, autostart=number)])[0] == (
+            f"guest 'web': autostart: value 5, allowed a number above that of net, which serves disks[0] and has {has}")
+
+
+def test_a_pci_device_is_of_one_guest_of_a_host():
+    def guest(name):
+        return {"name": name, "type": "pv", "memory_mib": 64, "boot": {"kernel": "/k"}, "pci": [{"address": "0000:0A:00.0"}]}
+
+    assert guest_spec.check_guests([guest("a"), guest("b")]) == []
+    assert guest_spec.check_guests([guest("a"), guest("b")], one_host=True) == [
+        "guest 'b': pci[0].address: value '0000:0a:00.0', allowed a device of its own, guest 'a' has this one"]
+
+
 def test_limits_that_are_null_are_not_given():
     disk = {"name": "root", "size_gib": 1, "volume_group": "vg", "limits": {"read_iops": 5, "write_iops": None}}
     assert guest_spec.check_guest({**SOUND, "disks": [disk]}) == []

@@ -2,14 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.filter.volumes_of import FilterModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare, cpuid, host, parse
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import changes, compare, cpuid, cpus, devices, host, parse, plan
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,17 +76,85 @@ def test_errors_come_without_places_in_the_source():
     assert parse.parse_error(text) == "Domain 3:unable to add device with path /local; plain words"
 
 
-@pytest.mark.parametrize(("cpus", "numbers"), [
-    ("0-3,^1", [0, 2, 3]), ("5", [5]), ("1,0", [0, 1]), ("all", None), ("nodes:0", None), (None, None),
-    ("4095", [4095]), ("0-99999999999", None), ("5-2", None), ("", None), ("0-", None), ("9" * 5000, None),
+NODES = {0: 0, 1: 0, 2: 1, 3: 1}
+
+
+@pytest.mark.parametrize(("wanted", "numbers"), [
+    ("0-3,^1", {0, 2, 3}), ("5", {5}), ("1,0", {0, 1}), ("all", {0, 1, 2, 3}), ("nodes:0", {0, 1}), ("node:1,^3", {2}), ("4095", {4095}),
+    ("0-1,^nodes:0,3", {3}), ("none", set()), ("nodes:7", set()),
 ])
-def test_lists_of_cpus(cpus, numbers):
-    assert compare._cpu_set(cpus) == numbers
+def test_lists_of_cpus(wanted, numbers):
+    assert cpus.cpu_set(wanted, NODES) == numbers
 
 
 @given(st.one_of(st.text(max_size=20), st.text("0123456789-^,:nodesal", max_size=20)))
-def test_no_text_for_cpus_is_too_much(cpus):
-    assert len(compare._cpu_set(cpus) or []) <= 4096
+def test_no_text_for_cpus_is_too_much(wanted):
+    try:
+        assert len(cpus.cpu_set(wanted, NODES)) <= 4096
+    except ValueError as error:
+        assert str(error).endswith("is no list of CPUs")
+
+
+@given(st.sets(st.integers(0, 40)))
+def test_cpus_come_back_as_xl_prints_them(numbers):
+    assert cpus.cpu_set(cpus.text_of(numbers) or "none", NODES) == numbers
+
+
+@pytest.mark.parametrize(("wanted", "allowed"), [("0-3", None), ("nodes:1", None), ("all", None), ("0-4", "0-3 (nodes 0-1)"),
+                                                 ("nodes:2", "0-3 (nodes 0-1)"), ("1,^1", "0-3 (nodes 0-1)")])
+def test_cpus_that_the_host_does_not_have(wanted, allowed):
+    told = cpus.problem(wanted, NODES)
+    assert told == (allowed and f"cpus: value {wanted!r}, allowed one or more of the host's CPUs {allowed}")
+
+
+@pytest.mark.parametrize(("wanted", "shown", "nodes", "told"), [
+    ("0-1", ["0-1", "0-1"], NODES, None), ("0-1", ["0-1", "1"], NODES, "1"), ("0-3", ["all"], NODES, None), ("all", ["0-3"], NODES, None),
+    ("all", ["none"], NODES, "none"), ("nodes:1", ["2-3"], NODES, None), ("1", [], NODES, None),
+    # Without hyperthreading: CPUs 0, 2, 4 and 6 are online, and xl prints four bits.
+    ("0,2,4,6", ["0,2"], {0: 0, 2: 0, 4: 1, 6: 1}, None), ("all", ["all"], {0: 0, 2: 0, 4: 1, 6: 1}, None),
+    ("0,2", ["all"], {0: 0, 2: 0, 4: 1, 6: 1}, "all"), ("nodes:1", ["none"], {0: 0, 2: 0, 4: 1, 6: 1}, None),
+])
+def test_cpus_that_differ(wanted, shown, nodes, told):
+    assert cpus.differing(wanted, shown, nodes) == told
+
+
+TOPOLOGY = (
+    "free_memory            : 96\ncpu_topology           :\ncpu:    core    socket     node\n"
+    "  0:       0        0        0\n 12:       6        0        1\ndevice topology        :\n"
+    "No device topology data available\nnuma_info              :\n"
+    "node:    memsize    memfree    distances\n   0:      1024        512      10\n"
+)
+
+
+def test_the_topology_of_the_host():
+    assert cpus.parse_topology(TOPOLOGY) == {0: 0, 12: 1}
+    for text in ("", "free_memory : 96\n", "cpu_topology :\ncpu: core socket node\n"):
+        with pytest.raises(ValueError, match="without a table of CPUs"):
+            cpus.parse_topology(text)
+
+
+VCPUS = (
+    "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)\n"
+    "Domain-0                             0     0    1   r--      10.4  all / all\n"
+    "web01                                3     0    0   -b-       1.2  0-1,3 / 0\n"
+    "web01                                3     1    -   --p       0.0  none / all\n"
+)
+
+
+def test_the_cpus_of_vcpus():
+    assert cpus.parse_vcpu_list(VCPUS) == {"Domain-0": ["all"], "web01": ["0-1,3", "none"]}
+    for text in ("", "error\n", VCPUS + "web01 3\n", VCPUS.replace("0-1,3", "0-1,x")):
+        with pytest.raises(ValueError, match="'xl vcpu-list' printed"):
+            cpus.parse_vcpu_list(text)
+
+
+def test_pools():
+    listed = "Name ID Mem VCPUs State Time(s)         Cpupool\nweb01 3 128 1 -b---- 20.4           Pool-0\n"
+    assert cpus.parse_pools_of_domains(listed) == {"web01": "Pool-0"}
+    assert cpus.parse_pools("Name               CPUs   Sched     Active   Domain count\nfast 2 credit y 0\n") == {"fast": "credit"}
+    for parser, text in ((cpus.parse_pools, ""), (cpus.parse_pools, "Name\nfast 2\n"), (cpus.parse_pools_of_domains, "Name\nweb01 3\n")):
+        with pytest.raises(ValueError, match="is no row of its table"):
+            parser(text)
 
 
 X = "x" * 32
@@ -120,6 +191,7 @@ def test_cpuid_of_a_running_guest(shown, stored, wanted, told):
     found = [pending for pending in compare.pending(guest, {"b_info": {"cpuid": shown}}, text) if pending.key == "cpuid"]
     assert [(pending.running, pending.wanted, pending.needs) for pending in found] == (
         [(*told, "a stop and a new start of the guest")] if told else [])
+    assert all(pending.by == "reboot" for pending in found)
 
 
 def test_sizes_of_a_configuration_with_defaults_left_out():
@@ -195,3 +267,120 @@ def test_a_lock_that_is_somewhere_else_or_nowhere(conf, held, tmp_path, monkeypa
     monkeypatch.setattr(host, "XL_LOCK", str(tmp_path / "xl"))
     monkeypatch.setattr(host, "XL_CONF", str(tmp_path / "xl.conf"))
     assert _held() is held
+
+
+WAITING = [changes.Pending.of("a", "k", 1, 2, by) for by in changes.WAYS]
+
+
+@pytest.mark.parametrize(("given_for", "waiting", "way"), [
+    ((), WAITING[1:2], None), (("detach",), WAITING[:1], None), (("reboot",), WAITING[:1], "reboot"), (("reboot",), WAITING[:2], "reboot"),
+    (("reboot",), WAITING, None), (("recreate",), WAITING[:1], "recreate"), (("recreate",), WAITING, "recreate"),
+    (("reboot", "recreate"), WAITING[:2], "reboot"), (("reboot", "recreate"), WAITING, "recreate"), (("reboot", "recreate"), [], None),
+    (("reboot", "recreate"), [changes.Pending("a", "state", 1, 2, "a decision")], None),
+])
+def test_what_consents_bring_about(given_for, waiting, way):
+    consents = changes.Consents({name: ["a"] for name in given_for})
+    renewal = consents.renewal("a", waiting)
+    assert (renewal and renewal.way) == way
+    assert consents.renewal("b", waiting) is None
+
+
+def test_a_consent_to_give_up_a_device_spares_the_reboot():
+    guest = normalise({"name": "a", "memory_mib": 64, "boot": {"kernel": "/k"}})
+    domain = parse.Domain("a", 3, 64, 1, "-b----", 1.0)
+    config = {"c_info": {"type": "pvh", "uuid": guest["uuid"]}, "b_info": {"max_memkb": 65536, "target_memkb": 65536, "kernel": "/k"},
+              "disks": [{"vdev": "xvda", "pdev_path": "/srv/a", "readwrite": 1}], "on_reboot": "restart", "on_crash": "restart"}
+    state = host.HostState(True, {"a": domain}, {"a": config})
+    for ways, verbs in ((["reboot"], ["reboot"]), (["detach"], ["detach"]), (["detach", "reboot"], ["detach"]), ([], [])):
+        steps = plan.steps([guest], state, plan.Places("/g", "/a"), consents=changes.Consents({way: ["a"] for way in ways}))
+        assert [action.verb for action in steps.actions()][1:] == verbs, ways
+        assert bool(steps.pending) is not bool(verbs)
+
+
+@pytest.mark.parametrize(("key", "shown", "wanted", "told"), [
+    ("firmware", {}, "uefi", "bios"), ("firmware", {"type.hvm": {"bios": "seabios"}}, "bios", None),
+    ("firmware", {"type.hvm": {"bios": "ovmf"}}, "bios", "uefi"), ("firmware", {"type.hvm": {"bios": "ovmf"}}, None, None),
+])
+def test_firmware(key, shown, wanted, told):
+    guest = normalise({"name": "a", "type": "hvm", "memory_mib": 64, "disks": [{"path": "/d"}], key: wanted})
+    found = [(entry.running, entry.by) for entry in compare.pending(guest, {"b_info": shown}, None) if entry.key == key]
+    assert found == ([(told, "reboot")] if told else [])
+
+
+@pytest.mark.parametrize("shown", [
+    {"pcidevs": [{"dev": 2, "bus": 10, "func": 1}, {"bus": 3}]}, {"pcis": [{"bdf": {"dev": 2, "bus": 10, "func": 1}}, {"bdf": {"bus": 3}}]},
+])
+def test_pci_devices(shown):
+    def pending(*addresses):
+        guest = normalise({"name": "a", "type": "pv", "memory_mib": 64, "disks": [{"path": "/d"}],
+                           "pci": [{"address": address} for address in addresses]})
+        return [(entry.running, entry.wanted, entry.by) for entry in compare.pending(guest, shown, None) if entry.key == "pci"]
+
+    assert pending("0000:0A:02.1", "0000:03:00.0") == []
+    assert pending("0000:03:00.0") == [(["0000:03:00.0", "0000:0a:02.1"], ["0000:03:00.0"], "reboot")]
+
+
+RECORDED = yaml.safe_load((Path(__file__).parent / "recorded_configs.yml").read_text())
+
+
+@pytest.mark.parametrize("case", RECORDED, ids=lambda case: case["id"])
+def test_what_xl_makes_of_a_definition_is_no_difference(case):
+    guest, config = normalise(case["guest"]), json.loads(case["shows"])
+    assert config["c_info"]["uuid"] == guest["uuid"]
+    assert compare.pending(guest, config, None) == []
+    assert compare.live_changes(guest, config, cpus.Placing()) == []
+    assert devices.difference(guest, config, {}, True) == devices.Difference()
+
+
+def test_a_pci_device_that_may_be_written_less():
+    guest = normalise(RECORDED[0]["guest"])
+    guest["pci"][1]["permissive"] = False
+    found = compare.pending(guest, json.loads(RECORDED[0]["shows"]), None)
+    assert [(entry.key, entry.running[1], entry.wanted[1]) for entry in found] == [("pci", "0000:0a:00.1,permissive=1", "0000:0a:00.1")]
+
+
+def test_a_driver_domain_starts_first_and_its_guests_need_it():
+    def guest(name, **more):
+        return normalise({"name": name, "memory_mib": 64, "boot": {"kernel": "/k"}, **more})
+
+    served = guest("a", networks=[{"bridge": "x", "backend": "z"}], disks=[{"path": "/d", "backend": "z"}])
+    ordered = plan.order([served, guest("b", autostart=1), guest("z", driver_domain=True)])
+    assert [one["name"] for one in ordered] == ["z", "b", "a"]
+    assert host.needs_of(served) == ["domain z", "file /k", "domain z"]
+    state = host.HostState(True)
+    assert plan.steps(ordered, state, plan.Places("/g", "/a")).not_yet == []
+    assert plan.steps([served], state, plan.Places("/g", "/a")).not_yet == ["guest 'a' cannot start: there is no domain z, no domain z"]
+
+
+def test_what_uefi_and_pci_devices_need(tmp_path, monkeypatch):
+    guest = normalise({"name": "a", "type": "hvm", "memory_mib": 64, "firmware": "uefi", "pci": [{"address": "0000:03:00.0"}],
+                       "disks": [{"cdrom": True}]})
+    needs = host.needs_of(guest)
+    assert needs == ["file /usr/share/ovmf/OVMF.fd", "PCI device of pciback 0000:03:00.0"]
+    monkeypatch.setattr(host, "PCIBACK", str(tmp_path))
+    assert host.missing(needs[1:]) == set(needs[1:])
+    (tmp_path / "0000:03:00.0").touch()
+    assert host.missing([*needs[1:], "domain nobody"]) == set()
+
+
+@pytest.mark.parametrize(("free_mib", "starting", "short"), [
+    (700, [], []), (400, [], ["b"]), (700, ["c"], ["b"]), (400, ["c"], ["a", "b"]), (0, [], ["a", "b"]),
+])
+def test_memory_is_counted_for_all_that_start_anew(free_mib, starting, short):
+    guests = [normalise({"name": name, "memory_mib": 300, "boot": {"kernel": "/k"}}) for name in "abc"]
+    config = {"b_info": {"max_vcpus": 1, "max_memkb": 65536}}
+    state = host.HostState(True, {name: parse.Domain(name, 3, 64, 1, "-b----", 1.0) for name in "ab"}, {"a": config, "b": config})
+    steps = plan.Steps(start=starting, renew=[changes.Renewal(name, "reboot", ("maxmem_mib",)) for name in "ab"])
+    told = plan.short_of_memory(steps, guests, state, free_mib)
+    assert [line.split("'")[1] for line in told] == short
+    assert plan.short_of_memory(plan.Steps(start=starting), guests, state, 0) == []
+
+
+def test_a_guest_that_becomes_another_type_gets_no_device_of_the_new_one_before():
+    guest = normalise({"name": "a", "type": "hvm", "memory_mib": 64, "disks": [{"path": "/a"}, {"cdrom": True, "path": "/cd"}],
+                       "networks": [{"bridge": "x", "mac": "00:16:3e:00:00:01"}]})
+    config = {"c_info": {"type": "pv"}, "nics": [{"mac": "00:16:3e:00:00:01", "bridge": "x"}],
+              "disks": [{"vdev": "xvda", "pdev_path": "/a", "readwrite": 1}, {"vdev": "hdd", "is_cdrom": 1}]}
+    found = devices.difference(guest, config, {}, True)
+    assert (found.changes, found.needs) == ([], [])
+    assert [(entry.key, entry.by) for entry in found.pending] == [("disks", "recreate")]

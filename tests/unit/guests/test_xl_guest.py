@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 from pathlib import Path
@@ -10,13 +11,25 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, host, start
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
 from ansible_collections.xenfold.consolidation.plugins.modules import xl_guest
 
 from tests.unit import command_cases
 
 CASES = Path(__file__).parent / "module_cases.yml"
+RUNNING = {
+    "c_info": {"type": "pvh", "name": "web01", "uuid": "da50373d-2b50-512e-9b50-b7b4cc11831f"},
+    "b_info": {
+        "max_vcpus": 2, "avail_vcpus": [0], "max_memkb": 196608, "target_memkb": 131072,
+        "sched_params": {"sched": "credit2", "weight": 256, "cap": 0}, "kernel": "/var/lib/xenfold/images/lab/kernel",
+        "ramdisk": "/var/lib/xenfold/images/lab/ramdisk",
+    },
+    "disks": [{"pdev_path": "/dev/vg0/web01-data", "vdev": "xvda", "backend": "phy", "format": "raw", "readwrite": 1}],
+    "nics": [{"devid": 0, "mac": "00:16:3e:3b:46:9e", "bridge": "xenbr0", "nictype": "vif"}],
+    "on_poweroff": "destroy", "on_reboot": "restart", "on_crash": "restart",
+}
+"""What xl shows of the guest as it is stored."""
 STORED = {"name": "web01", "vcpus": 1, "maxvcpus": 2, "memory_mib": 128, "maxmem_mib": 192, "autostart": 7,
           "disks": [{"name": "data", "size_gib": 1, "volume_group": "vg0"}], "networks": [{"bridge": "xenbr0"}],
           "boot": {"image": "lab"}}
@@ -29,20 +42,41 @@ def _warned(monkeypatch):
     return lines
 
 
-@pytest.mark.parametrize("case", command_cases.load(CASES))
+def _command(step):
+    """Short forms of a case file: `listed` is a row of `xl list` without the name (null for a host without the guest), `shows` what differs
+    from RUNNING in `xl list -l`, by dotted keys."""
+    if "listed" in step:
+        row = f"web01 {step['listed']} 20.4\n" if step["listed"] else ""
+        others = "".join(f"{other} -b---- 9.9\n" for other in step.get("others", []))
+        return {"command": ["xl", "list"], "out": f"Name ID Mem VCPUs State Time(s)\nDomain-0 0 896 1 r----- 205.1\n{row}{others}"}
+    if "shows" in step:
+        config = copy.deepcopy(RUNNING)
+        for path, value in step["shows"].items():
+            *parents, last = path.split("/")
+            place = config
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+        return {"command": ["xl", "list", "-l"], "out": json.dumps([{"domid": 3, "config": config}])}
+    return step
+
+
+@pytest.mark.parametrize("case", [*command_cases.load(CASES), *command_cases.load(CASES.with_name("live_cases.yml")),
+                                  *command_cases.load(CASES.with_name("consent_cases.yml"))])
 def test_xl_guest(case, tmp_path, monkeypatch, warned):
     case = json.loads(json.dumps(case).replace("DIR", str(tmp_path)))
+    case["run"] = [_command(step) for step in case["run"]]
     guests, auto, scratch = tmp_path / "guests", tmp_path / "auto", tmp_path / "scratch"
     for name in case.get("stored", []):
         guests.mkdir(exist_ok=True)
-        (guests / f"{name}.cfg").write_text(render(normalise(STORED)))
+        (guests / f"{name}.cfg").write_text(render(normalise(STORED | case.get("stored_as", {}))))
     for name, target in case.get("links", {}).items():
         auto.mkdir(exist_ok=True)
         (auto / name).symlink_to(target)
     seconds = iter(range(1000))
     monkeypatch.setattr(apply, "scratch", lambda: contextlib.nullcontext(str(scratch)))
-    monkeypatch.setattr(apply.time, "monotonic", lambda: next(seconds))
-    monkeypatch.setattr(apply.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(start.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(start.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(host, "xen_runs", lambda: case.get("xen", True))
     monkeypatch.setattr(host, "creations_held", lambda: contextlib.nullcontext(not case.get("building", False)))
     monkeypatch.setattr(host, "missing", lambda needs: frozenset(needs) & frozenset(case.get("missing", [])))
@@ -129,3 +163,33 @@ def test_what_a_host_has(xen, table, links, expected, tmp_path, monkeypatch):
 def test_a_xen_that_tells_no_version(tmp_path, monkeypatch):
     monkeypatch.setattr(host, "HYPERVISOR_VERSION", str(tmp_path))
     assert host.xen_version() == ""
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_many_guests_cost_as_few_commands_as_one(pinned, tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "xen_runs", lambda: True)
+    monkeypatch.setattr(host, "missing", lambda _needs: frozenset())
+    (tmp_path / "auto").mkdir()
+    guests, rows, shown, vcpus = [], [], [], []
+    for number in range(200):
+        guest = STORED | {"name": f"g{number:03d}", "autostart": None, "cpus": "0" if pinned else None}
+        full = normalise(guest)
+        guests.append(guest)
+        (tmp_path / f"{guest['name']}.cfg").write_text(render(full))
+        rows.append(f"{guest['name']} {number + 1} 128 1 -b---- 9.0\n")
+        vcpus.append(f"{guest['name']} {number + 1} 0 0 -b- 1.0 0 / all\n")
+        shown.append({"domid": number + 1, "config": RUNNING | {
+            "c_info": {"type": "pvh", "name": guest["name"], "uuid": full["uuid"]},
+            "disks": [{"pdev_path": full["disks"][0]["target"], "vdev": "xvda", "readwrite": 1}],
+            "nics": [{"devid": 0, "mac": full["networks"][0]["mac"], "bridge": "xenbr0"}]}})
+    topology = "cpu_topology :\ncpu: core socket node\n  0: 0 0 0\n  1: 1 0 0\n"
+    heading = "Name ID VCPU CPU State Time(s) Affinity (Hard / Soft)\n"
+    command_cases.run("xl_guest", {
+        "input": {"guests": guests, "config_dir": str(tmp_path), "autostart_dir": str(tmp_path / "auto"),
+                  "reboot": [guest["name"] for guest in guests]},
+        "run": [{"command": ["xl", "list"], "out": "Name ID Mem VCPUs State Time(s)\n" + "".join(rows)},
+                {"command": ["xl", "list", "-l"], "out": json.dumps(shown)},
+                *([{"command": ["xl", "info", "-n"], "out": topology},
+                   {"command": ["xl", "vcpu-list"], "out": heading + "".join(vcpus)}] if pinned else [])],
+        "output": {"changed": False, "pending": [], "actions": []},
+    })
