@@ -28,8 +28,9 @@ from lab.state import locked, need_lab
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "tests" / "lab" / "files"
 WRITER, WRITTEN = "/run/faults-writer.py", "/run/faults-written"
-# A module of Ansible on a host, with all that it has started: sshd gives every command a session of its own.
-MODULES = "ps -eo sid=,comm= | awk '$2 ~ /^python3/ {print $1}' | sort -u"
+# A module of Ansible on a host, with all that it has started: sshd gives every command a session of its own. Services, such as the one
+# that keeps limits, are no modules.
+MODULES = "ps -eo sid=,comm=,unit= | awk '$2 ~ /^python3/ && $3 ~ /^(ssh|session-)/ {print $1}' | sort -u"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ import time
 import pytest
 from scene import HOSTS, Scene, addresses, lab_settings
 
-from tests.lab.hands import Point
+from tests.lab.hands import MODULES, Point
 
 ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 ADDRESSES = addresses()
@@ -280,7 +280,7 @@ def test_a_run_that_is_killed_at_any_time_is_finished_by_the_next(fresh: Scene, 
     chance = random.Random(f"{role}/{number}")
     point = POINTS[role]
     # From when the module is on the host; a run that is quicker than that ends by itself, and the rest must hold all the same.
-    marker = "ps -eo comm= | grep -q ^python3"
+    marker = f'test -n "$({MODULES})"'
     cut_and_finish(fresh, dataclasses.replace(point, marker=marker, delay_seconds=chance.uniform(0, 10)), chance.random() < 0.5)
 
 
