@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: moves_left
+short_description: What is left of a plan, by where its guests are now
+version_added: 0.1.0
+author: The Xenfold Authors (@xenfold)
+description:
+  - Takes the steps of a plan that are done as done when the hosts say so, not by any journal.
+positional: found, guests, hosts, limited
+options:
+  _input:
+    description: The plan, as P(xenfold.consolidation.placement#module) wrote it.
+    type: dict
+    required: true
+  found:
+    description: What hosts told, as host -> result of M(xenfold.consolidation.xl_move_info).
+    type: dict
+    required: true
+  guests:
+    description: Definitions of the guests of the estate by name.
+    type: dict
+    required: true
+  hosts:
+    description: All hosts of the estate.
+    type: list
+    elements: str
+    required: true
+  limited:
+    description: Those that take part in this run.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what is left
+  ansible.builtin.debug:
+    msg: "{{ (plan | xenfold.consolidation.moves_left(found, estate.guests, groups['xen_hosts'], ansible_play_hosts_all)).waves }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(steps), each with C(done); C(waves) with what is left of them, as C(moves) and C(define); C(forget), the guests that have moved away
+      from a host and have a link or configuration there; C(settled), hosts of steps that are done; C(sends) and C(needs) by host.
+    - C(problems), which stand against beginning at all.
+  type: dict
+"""
+
+import json
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import progress
+
+
+def _plain(*values: Any) -> Any:
+    """Through JSON and back: plain values, without the tags that ansible-core puts on them."""
+    return json.loads(json.dumps(values))
+
+
+def _moves_left(plan: Any, found: Any, guests: Any, hosts: Any, limited: Any) -> dict[str, Any]:
+    plan, found, guests, hosts, limited = _plain(plan, found, guests, list(hosts), list(limited))
+    errors = progress.check_plan(plan, guests, hosts)
+    if errors:
+        raise AnsibleFilterError("moves_left: " + "; ".join(errors))
+    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found))
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"moves_left": _moves_left}

@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What one host tells of its guests and of the moves that work on it. Changes nothing."""
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import listing, trust
+from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import Domain
+
+PROC = "/proc"
+_QUIET_LOOK_SECONDS = 2
+_EVERY_CODE: tuple[int, ...] = ()
+_BANNER = "xl migration receiver ready"
+
+
+def read(
+    runner: Runner, config_dir: str, autostart_dir: str, needs: Iterable[str] = (), peers: Sequence[Mapping[str, Any]] = (),
+    key_dir: str = trust.KEY_DIR, quiet_seconds: int = 0,
+) -> dict[str, Any]:
+    """All of it, in the shape that the module xl_move_info documents."""
+    moving, receiving = _quiet(quiet_seconds)
+    xen = xl_host.xen_runs()
+    xl = Xl(runner)
+    copies = listing.parse(runner.read(listing.COMMAND).out) if xen else []
+    info = xl.info() if xen else {}
+    configs = xl.configs() if copies else {}
+    links, _entries = xl_host.read_links(autostart_dir)
+    named = {copy.name: Domain(copy.name, copy.domid, copy.memory_mib, 0, copy.flags, copy.seconds) for copy in copies}
+    free = info.get("free_memory", "")
+    return {
+        "xen": xen,
+        "xen_version": xl_host.xen_version() if xen else "",
+        "free_mib": int(free) if free.isdigit() else 0,
+        "virt_caps": info.get("virt_caps", "").split(),
+        "domains": [asdict(copy) for copy in copies],
+        "sizes": {name: _size(config) for name, config in configs.items()},
+        "guests": xl_host.guests_there(named, links),
+        "keeps": sorted({*(match[1] for link in links if (match := xl_host.LINK.fullmatch(link))), *_stored(config_dir)}),
+        "moving": moving,
+        "receiving": receiving,
+        "missing": sorted(xl_host.missing(needs)),
+        "deaf": _deaf(runner, peers, key_dir),
+    }
+
+
+def _size(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a guest as it runs decides whether it can move, and how much room it takes."""
+    sizes, build = compare.sizes(config), config.get("b_info", {})
+    kind = config.get("c_info", {}).get("type", "pv")
+    pci = [f"{device.get('domain', 0):04x}:{device.get('bus', 0):02x}:{device.get('dev', 0):02x}.{device.get('func', 0)}"
+           for device in config.get("pcidevs") or []]
+    return {"type": kind, "memory_mib": sizes["memory_mib"], "maxmem_mib": sizes["maxmem_mib"], "maxvcpus": sizes["maxvcpus"],
+            "pci": pci, "vnuma": bool(build.get("vnuma_nodes"))}
+
+
+def _stored(config_dir: str) -> list[str]:
+    try:
+        return [name.removesuffix(".cfg") for name in os.listdir(config_dir) if name.endswith(".cfg")]
+    except FileNotFoundError:
+        return []
+
+
+def _quiet(seconds: int) -> tuple[list[str], list[int]]:
+    """Guests that leave and receivers that work, once there are none or the time is up: a receiver ends a moment after its sender."""
+    end = time.monotonic() + seconds
+    while True:
+        busy = processes()
+        if not any(busy) or time.monotonic() >= end:
+            return busy
+        time.sleep(_QUIET_LOOK_SECONDS)
+
+
+def processes() -> tuple[list[str], list[int]]:
+    """The guests that some `xl migrate`, or our program around it, moves away, and the numbers of the `xl migrate-receive` that work.
+
+    A receiver whose guest runs stays as its monitor, with /dev/null as its input; one at work has the stream there.
+    """
+    moving, receiving = set(), []
+    for entry in sorted(Path(PROC).glob("[0-9]*")):
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+            at = next((index for index, word in enumerate(words[:2]) if os.path.basename(word) == "xl"), None)
+            verb = words[at + 1] if at is not None and len(words) > at + 1 else ""
+            if verb == "migrate" and len(words) > 3:
+                moving.add(words[-2])
+            elif verb == "migrate-receive" and os.readlink(entry / "fd" / "0") != "/dev/null":
+                receiving.append(int(entry.name))
+            elif trust.PROGRAM in words[1:]:
+                moving.add(os.path.basename(words[-1]).removesuffix(".json"))
+        except OSError:
+            continue  # It ended while it was looked at.
+    return sorted(moving), receiving
+
+
+def _deaf(runner: Runner, peers: Sequence[Mapping[str, Any]], key_dir: str) -> dict[str, str]:
+    """Peer -> why no guest can be sent there. The other side answers with the receiver's banner, reads the end, and creates nothing."""
+    found = {}
+    for peer in peers:
+        if not Path(key_dir, trust.KEY).exists():
+            continue  # Check mode on a host whose key is yet to be made.
+        call = [*trust.ssh(peer["name"], peer.get("port", 22), key_dir), "-n", peer["address"], "xl", "migrate-receive"]
+        answer = runner.read(call, ok=_EVERY_CODE)
+        if _BANNER not in answer.out:
+            said = [line for line in answer.err.splitlines() if line.strip()][-2:]
+            found[peer["name"]] = f"ssh to {peer['address']} ended with {answer.rc}: {'; '.join(said) or 'no receiver answered'}"
+    return found

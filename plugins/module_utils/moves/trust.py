@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How the hosts of a pool let each other send guests: a key of each host's own, known hosts, and one line of authorized_keys a peer.
+
+Pure functions over texts; the module `migration` reads and writes.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names
+
+KEY_DIR = "/etc/xenfold/migration"
+KEY, KNOWN_HOSTS = "id_ed25519", "known_hosts"
+PROGRAM = "/usr/local/lib/xenfold/move.py"
+MARK = "xenfold-migration:"
+RECEIVER = "/usr/sbin/xl migrate-receive"
+TO_BE_MADE = "(key to be made)"
+
+_PUBLIC_KEY = re.compile(r"(ssh-[a-z0-9-]+|ecdsa-sha2-[a-z0-9-]+) ([A-Za-z0-9+/]{40,2000}={0,3})")
+_KEYS = ("name", "addresses", "port", "public_key", "host_keys", "asked")
+
+
+def ssh(name: str, port: int, key_dir: str = KEY_DIR) -> list[str]:
+    """The SSH command to a peer, without its address. Its host key is looked up by its name, so it may have any address and port.
+
+    ConnectTimeout covers the exchange of keys as well, for which a busy host takes its time. A cut-off stream ends in two minutes.
+    """
+    options = [f"UserKnownHostsFile={key_dir}/{KNOWN_HOSTS}", "GlobalKnownHostsFile=/dev/null", f"HostKeyAlias={name}",
+               "StrictHostKeyChecking=yes", "BatchMode=yes", "IdentitiesOnly=yes", "ConnectTimeout=30", "ServerAliveInterval=15",
+               "ServerAliveCountMax=8"]
+    return ["ssh", "-F", "none", "-i", f"{key_dir}/{KEY}", "-p", str(port), *(word for option in options for word in ("-o", option))]
+
+
+def check_peers(peers: Iterable[Mapping[str, Any]], check_mode: bool = False) -> list[str]:
+    """What is wrong with peers, one line each: name, addresses, public_key, host_keys; asked: false for one that told nothing."""
+    errors: list[str] = []
+    for number, peer in enumerate(peers):
+        title = f"peers[{number}]"
+        errors += [f"{title}: {key}: unknown key, allowed {', '.join(_KEYS)}" for key in peer if key not in _KEYS]
+        errors += [f"{title}: {line}" for line in names.check("host", peer.get("name"))]
+        for address in peer.get("addresses") or ():
+            errors += [f"{title}: {line}" for line in names.check_address("addresses", address)]
+        if not peer.get("asked", True):
+            continue
+        if not peer.get("addresses"):
+            errors.append(f"{title}: addresses: value {peer.get('addresses')!r}, allowed one or more")
+        for key, values in (("public_key", [peer.get("public_key")]), ("host_keys", peer.get("host_keys") or [None])):
+            if values in ([""], [None]) and check_mode:
+                continue
+            errors += [f"{title}: {key}: value {value!r}, allowed a public key as ssh-keygen writes it, without comment"
+                       for value in values if not isinstance(value, str) or not _PUBLIC_KEY.fullmatch(value)]
+    return errors
+
+
+def public_key(text: str) -> str:
+    """Type and key of a line of a .pub file, without its comment; "" when it is none."""
+    match = _PUBLIC_KEY.match(text.strip())
+    return f"{match[1]} {match[2]}" if match else ""
+
+
+def known_hosts(text: str, peers: Sequence[Mapping[str, Any]]) -> str:
+    """The file of known hosts as it must be; one that told nothing keeps the lines that it has."""
+    silent = {peer["name"] for peer in peers if not peer.get("asked", True)}
+    lines = [line for line in text.splitlines() if line.split(" ", 1)[0] in silent]
+    lines += [f"{peer['name']} {key}" for peer in peers if peer.get("asked", True) for key in peer.get("host_keys") or [TO_BE_MADE]]
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def authorized_keys(text: str, peers: Sequence[Mapping[str, Any]]) -> str:
+    """authorized_keys with one line for each peer; lines without our mark stay as they are, with their order and their ends."""
+    silent = {peer["name"] for peer in peers if not peer.get("asked", True)}
+    wanted = {peer["name"]: line_of(peer) for peer in peers if peer.get("asked", True)}
+    lines: list[str] = []
+    for line in text.splitlines(keepends=True):
+        name = _marked(line)
+        if name is None or name in silent:
+            lines.append(line)
+        elif name in wanted:
+            # In its place, so that a second run finds what the first has written.
+            lines.append(wanted.pop(name) + "\n")
+    if lines and not lines[-1].endswith("\n") and wanted:
+        lines[-1] += "\n"
+    return "".join([*lines, *(f"{wanted[name]}\n" for name in sorted(wanted))])
+
+
+def line_of(peer: Mapping[str, Any]) -> str:
+    """What a peer may: run the receiver, from its addresses, and nothing else."""
+    addresses = ",".join(sorted(peer["addresses"]))
+    return f'restrict,from="{addresses}",command="{RECEIVER}" {peer.get("public_key") or TO_BE_MADE} {MARK}{peer["name"]}'
+
+
+def peers_in(text: str) -> list[str]:
+    """The peers that have a line."""
+    return sorted(name for line in text.splitlines() if (name := _marked(line)) is not None)
+
+
+def _marked(line: str) -> str | None:
+    words = line.split()
+    return words[-1].removeprefix(MARK) if words and words[-1].startswith(MARK) and not line.lstrip().startswith("#") else None

@@ -1,0 +1,117 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Stands in for the modules that touch a host, on a world in a file: test_apply_playbook.py copies it under their names."""
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+NAME, WORLD = "NAME", "WORLD"
+OPTIONS = ("run", "by", "since", "state", "break_run", "needs", "peers", "quiet_seconds", "host", "moves", "at_once", "wait_seconds",
+           "steps", "forget", "guests", "autostart", "elsewhere", "unasked", "cpuid", "visitors")
+
+
+def copy(name: str, domid: int, uuid: str, flags: str = "-b----", seconds: float = 3.0) -> dict[str, Any]:
+    state = "paused" if flags[2] == "p" else "shutdown" if flags[3] == "s" else "running"
+    return {"name": name, "domid": domid, "uuid": uuid, "state": state, "flags": flags, "seconds": seconds, "memory_mib": 128}
+
+
+def migration_lock(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any], check: bool) -> dict[str, Any]:
+    if params["state"] == "absent":
+        host["lock"] = None if host["lock"] == params["run"] else host["lock"]
+    elif host["lock"] and params["break_run"] != host["lock"]:
+        return {"failed": True, "msg": f"somebody holds the lock (run {host['lock']})"}
+    elif not check:
+        host["lock"] = params["run"]
+    return {"changed": False}
+
+
+def xl_move_info(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any], check: bool) -> dict[str, Any]:
+    names = [domain["name"] for domain in host["domains"]]
+    size = {"type": "pvh", "memory_mib": 128, "maxmem_mib": 128, "maxvcpus": 1, "pci": [], "vnuma": False}
+    return {
+        "changed": False, "xen": True, "xen_version": "4.17.7", "free_mib": host["free_mib"], "virt_caps": ["hvm", "hap"],
+        "domains": host["domains"], "sizes": dict.fromkeys(names, size), "guests": {name.partition("--")[0]: "running" for name in names},
+        "keeps": host["keeps"], "moving": host["moving"], "receiving": [], "missing": [need for need in params["needs"] or [] if
+                                                                                       need in world["missing"]], "deaf": {},
+    }
+
+
+def xl_move(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any], check: bool) -> dict[str, Any]:
+    told = []
+    for move in params["moves"] or []:
+        fate = world["fates"].get(move["guest"], "arrives")
+        if not check:
+            own = next(domain for domain in host["domains"] if domain["name"] == move["guest"])
+            target = world["hosts"][move["to"]]
+            if fate in ("arrives", "arrives and its report is lost"):
+                target["domains"].append(copy(move["guest"], 20 + len(target["domains"]), move["uuid"]))
+                host["domains"].remove(own)
+            if fate == "arrives":
+                host["keeps"].remove(move["guest"])
+            if fate in ("arrives and its report is lost", "the way breaks before GO"):
+                away = copy(own["name"] + "--migratedaway", own["domid"], own["uuid"], "---ss-")
+                host["domains"] = [domain for domain in host["domains"] if domain is not own] + [away]
+            if fate == "the way breaks before GO":
+                target["domains"].append(copy(own["name"] + "--incoming", 30, own["uuid"], "--p---", 0.0))
+            told.append({"guest": move["guest"], "step": move["step"], "to": move["to"], "code": int(fate != "arrives"), "seconds": 64.2,
+                         "lines": [fate]})
+    host["moving"] = host["moving"] if check else []
+    # A call that comes too early is one more.
+    early = [] if check or not world["early"] else [world["early"].pop()]
+    return {"changed": bool(params["moves"]), "moves": told, "under_way": early,
+            "diff": {"before": "", "after": "".join(f"move guest {move['guest']} to {move['to']}\n" for move in params["moves"] or [])}}
+
+
+def xl_move_settle(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any], check: bool) -> dict[str, Any]:
+    for step in params["steps"] or []:
+        own = next(domain for domain in host["domains"] if domain["domid"] == step["domid"])
+        if step["verb"] == "destroy":
+            host["domains"].remove(own)
+        elif step["verb"] == "rename":
+            own["name"] = step["new_name"]
+        else:
+            own.update(copy(own["name"], own["domid"], own["uuid"]))
+    host["keeps"] = [guest for guest in host["keeps"] if guest not in (params["forget"] or [])]
+    return {"changed": True}
+
+
+def xl_guest(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any], check: bool) -> dict[str, Any]:
+    names = [guest["name"] for guest in params["guests"]]
+    new = sorted(set(names) - {domain["name"] for domain in host["domains"]})
+    changed = not set(names) <= set(host["keeps"]) or bool(new)
+    if not check:
+        host["keeps"] = sorted({*host["keeps"], *names})
+        host["domains"] += [copy(guest["name"], 40, guest["uuid"]) for guest in params["guests"] if guest["name"] in new]
+    return {"changed": changed}
+
+
+def migration(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any], check: bool) -> dict[str, Any]:
+    return {"changed": False, "public_key": "ssh-ed25519 AAAA", "host_keys": ["ssh-rsa BBBB"]}
+
+
+def main() -> None:
+    module = AnsibleModule({name: {"type": "raw"} for name in OPTIONS}, supports_check_mode=True)
+    # Each host has its name there.
+    name = os.path.basename(module._remote_tmp)
+    with open(WORLD, "r+", encoding="utf-8") as stream:
+        fcntl.lockf(stream, fcntl.LOCK_EX)
+        world = json.load(stream)
+        given = {key: value for key, value in module.params.items() if value is not None}
+        world["calls"].append({"module": NAME, "host": name, "check": module.check_mode, **given})
+        result = globals()[NAME](world, world["hosts"][name], module.params, module.check_mode)
+        stream.seek(0)
+        stream.truncate()
+        json.dump(world, stream)
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
