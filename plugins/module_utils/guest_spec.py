@@ -287,6 +287,7 @@ def _check_disks(guest: Guest) -> list[str]:
     disks = [given(disk) for disk in guest["disks"]]
     if len(disks) > 26:
         errors.append(_wrong("disks", f"{len(disks)} disks", "at most 26"))
+    vdevs = _vdevs(disks, guest["type"])
     for index, disk in enumerate(disks):
         key = f"disks[{index}]"
         errors += _check_cdrom(key, guest["type"], disk) if disk.get("cdrom") else _check_disk_source(key, guest["name"], disk)
@@ -295,10 +296,11 @@ def _check_disks(guest: Guest) -> list[str]:
             named = "xvda to xvdz" + (", hda to hdd, sda to sdz" if guest["type"] == "hvm" else "")
             errors.append(_wrong(f"{key}.vdev", disk["vdev"], f"{named} for type {guest['type']}"))
         errors += _check_limits(f"{key}.limits", disk)
+        errors += _check_access(key, guest["type"], disk, vdevs[index])
     errors += _twice("name", [(f"disks[{index}].name", disk.get("name")) for index, disk in enumerate(disks)])
     # xvda and hda of an HVM guest are the same disk to its BIOS, so only the letter tells disks apart.
     letters: dict[str, str] = {}
-    for index, vdev in enumerate(_vdevs(disks, guest["type"])):
+    for index, vdev in enumerate(vdevs):
         if vdev.endswith("?"):
             if vdev != "xvd?":
                 errors.append(f"disks[{index}].vdev: is missing; hda to hdd are taken, so name the devices of this guest's disks and CDs")
@@ -307,6 +309,15 @@ def _check_disks(guest: Guest) -> list[str]:
             errors.append(_wrong(f"disks[{index}].vdev", vdev, f"a device of its own, {letters[vdev[-1]]} is there already"))
         letters[vdev[-1]] = vdev
     return errors
+
+
+def _check_access(key: str, kind: str, disk: Guest, vdev: str) -> list[str]:
+    """xl lets a configuration pass and fails when it starts the guest's QEMU, whose IDE disks are written."""
+    ide = kind == "hvm" and not vdev.startswith("sd") and vdev[-1] in _CD_LETTERS
+    if not ide or disk.get("cdrom") or disk.get("access") != "ro":
+        return []
+    return [_wrong(f"{key}.access", "ro", f"rw for {vdev} of type hvm; one that is only read is a CD (cdrom: true), sda to sdz, or xvde to "
+                   "xvdz for drivers of Xen")]
 
 
 def _check_cdrom(key: str, kind: str, disk: Guest) -> list[str]:

@@ -17,7 +17,9 @@ description:
   - Never pauses, destroys or removes a guest. What a running guest can only take up when it gives up a device, reboots or starts anew is
     returned in RV(pending) and warned of, until O(detach), O(reboot) or O(recreate) consents to it for that guest.
   - A guest is not started while a domain of its name is on the host in any state, nor while it is on its way to or from the
-    host, nor before its disks, kernel and bridges are there.
+    host, nor before its disks, kernel and bridges are there, nor with a disk that another guest of the host has in use.
+  - Fails for a guest that it has rebooted or shut down and that does not run again, before the next is touched; what it ran with stays in
+    O(config_dir) as C(NAME.before) until the guest runs with what is stored.
   - What a killed creation has left is taken away before the guest is started - a domain with the guest's UUID that never ran and has no
     configuration yet, while no xl builds one.
   - Guests of the host that are not in the list are left alone and returned in RV(unmanaged).
@@ -296,6 +298,7 @@ options:
   reboot:
     description:
       - Guests that may be rebooted to take up what is pending for them. One that does not reboot in O(stop_seconds) is left running.
+      - A driver domain that serves guests is neither rebooted nor started anew by O(recreate).
       - Does nothing for a guest without anything pending that a reboot brings about.
     type: list
     elements: str
@@ -426,9 +429,11 @@ def main() -> None:
         module.fail_json(msg=f"elsewhere: {odd[0]}: value {options['elsewhere'][odd[0]]!r}, allowed a mapping of guests to their states")
     consents = Consents({way: options[way] for way in WAYS})
     others = plan.Others.of(options["elsewhere"], options["unasked"])
-    unknown = consents.check({guest["name"] for guest in options["guests"]}, others.guests)
-    if unknown:
-        module.fail_json(msg="; ".join(unknown), errors=unknown)
+    for key, least in (("stop_seconds", 1), ("wait_seconds", 0)):
+        if options[key] < least:
+            module.fail_json(msg=f"{key}: value {options[key]}, allowed {least} or more seconds")
+    for line in consents.check({guest["name"] for guest in options["guests"]}, others.guests):
+        module.warn(f"{line}; nothing is done by this consent")
     guests = plan.order([normalise(with_cpuid(guest, options["cpuid"])) for guest in options["guests"]])
     places = plan.Places(options["config_dir"], options["autostart_dir"], options["autostart"])
     runner = Runner(module)
@@ -446,7 +451,9 @@ def main() -> None:
             steps.obstacles += steps.not_yet
         elif host.xen_runs:
             for line in steps.not_yet:
-                module.warn(f"{line}; the run itself has to bring it")
+                # A task with no_log hides what it returns, and not its warnings.
+                shown = line.partition(": ")[0] + ": something is missing on the host" if module.no_log else line
+                module.warn(f"{shown}; the run itself has to bring it")
         if steps.renew:
             steps.obstacles += plan.short_of_memory(steps, guests, host, xl.free_mib())
         if host.xen_runs and not steps.obstacles:
@@ -475,7 +482,7 @@ def main() -> None:
             result["guests"] = guests_after(guests, host.domains if steps.live or steps.renew else xl.domains())
             if bounds.actions():
                 result["limits"] = limits.prove(runner, bounds, host.xen_runs).told()
-        for line in [*bounds.notes, *(entry.line() for entry in pending)]:
+        for line in [*bounds.notes, *(entry.line(hide=module.no_log) for entry in pending)]:
             module.warn(line)
         if failed:
             module.fail_json(msg="; ".join(failed), **result)

@@ -190,8 +190,10 @@ def settings(host: str, told: Mapping[str, Any], guests: Guests) -> Iterator[Fin
     files = diffs_of(told)
     for action in told.get("actions") or []:
         verb, target, detail = action["verb"], action["target"], action["detail"]
-        says = f"the role guests would {verb} {target}" + (f": {detail}" if detail else "")
         kind, _, path = target.partition(" ")
+        # Links and domains have no value of a definition.
+        shown = HIDDEN if hide and detail and verb != "link" and kind != "domain" else detail
+        says = f"the role guests would {verb} {target}" + (f": {shown}" if shown else "")
         stored = _DEFINITION.fullmatch(target)
         if verb == "start" and kind == "guest":
             continue  # told by Guests, with all hosts in view
@@ -212,19 +214,19 @@ def settings(host: str, told: Mapping[str, Any], guests: Guests) -> Iterator[Fin
         elif kind == "domain":
             yield Finding(host, "guest_state", target, detail, "no such domain", says)
         elif kind == "guest" and _CHANGE.search(detail):
-            for key, found, wanted in _CHANGE.findall(detail):
+            for key, *values in _CHANGE.findall(detail):
+                found, wanted = [HIDDEN] * 2 if hide else values
                 yield Finding(host, "guest_setting", f"{path} {key}", found, wanted, f"guest {path}: {key} is {found}, wanted {wanted}")
         else:
             item = path if kind == "guest" else target
-            yield Finding(host, "guest_setting", item, "other", detail or "as the role guests makes it", says)
+            yield Finding(host, "guest_setting", item, "other", shown or "as the role guests makes it", says)
     for entry in told.get("pending") or []:
         name, key, found, wanted = entry["guest"], entry["key"], entry["running"], entry["wanted"]
         if key == "state" and found not in _ALIVE:
             continue  # told by Guests, whether or not the estate knows the guest
         kind, item = ("guest_state", name) if key == "state" else ("guest_setting", f"{name} {key}")
-        shown = [HIDDEN if hide and key != "state" else _told(value) for value in (found, wanted)]
-        yield Finding(host, kind, item, shown[0], shown[1],
-                      f"guest {name}: {key} is {shown[0]}, wanted {shown[1]}; this needs {entry['needs']}")
+        found, wanted = [HIDDEN if hide and key != "state" else _told(value) for value in (found, wanted)]
+        yield Finding(host, kind, item, found, wanted, f"guest {name}: {key} is {found}, wanted {wanted}; this needs {entry['needs']}")
 
 
 def _told(value: Any) -> str:

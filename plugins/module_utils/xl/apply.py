@@ -3,6 +3,7 @@
 """Reads a host and carries out the steps for its guests; every wait is bounded."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, read_texts, write_atomically
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import before
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import LiveChange
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl, destroy
@@ -40,6 +42,7 @@ def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
             unfinished, arriving = _half_there(guests, domains, xl.uuids(), configs, held)
     elif set(domains) - {DOM0}:
         configs = xl.configs()
+    configs = xl_host.with_wanted_paths(configs, guests)
     judged = {*unfinished.values(), *(domain.domid for domain in arriving.values())}
     domains = {name: domain for name, domain in domains.items() if domain.domid not in judged} | arriving
     links, entries = xl_host.read_links(places.autostart_dir)
@@ -52,6 +55,7 @@ def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
         entries=entries,
         missing=xl_host.missing(need for guest in guests for need in xl_host.needs_of(guest)),
         unfinished=unfinished,
+        ordered=xl_host.read_ordered(guests, domains),
         placing=_placing(xl, guests, configs) if running else Placing(),
     )
 
@@ -151,12 +155,27 @@ def carry_out(
 ) -> list[str]:
     """All steps in their order; what guests did not do in time, one line each. Raises GuestError when one cannot be started."""
     write(steps, places)
+    for path in steps.withdraw.values():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
     change_live(xl, steps.live)
     clear(xl, steps, wait_seconds)
+    starting = [guest for guest in guests if guest["name"] in steps.start]
+    start_all(xl, [guest for guest in starting if guest["name"] not in steps.late], places, wait_seconds)
+    left = renew(xl, guests, steps, places, stop_seconds, wait_seconds)
+    start_all(xl, [guest for guest in starting if guest["name"] in steps.late], places, wait_seconds)
+    return [*left, *not_followed(xl, guests, steps, wait_seconds)]
+
+
+def start_all(xl: Xl, guests: Iterable[Guest], places: Places, wait_seconds: int) -> None:
+    """Start guests one after another. Raises GuestError for one that cannot be started."""
     for guest in guests:
-        if guest["name"] in steps.start:
-            start(xl, guest, places.config(guest["name"]), wait_seconds)
-    return [*renew(xl, guests, steps, places, stop_seconds, wait_seconds), *not_followed(xl, guests, steps, wait_seconds)]
+        path = places.config(guest["name"])
+        try:
+            start(xl, guest, path, wait_seconds)
+        except GuestError as error:
+            raise GuestError(f"{error}{before.hint(path)}") from error
+        before.forget(path)
 
 
 def not_followed(xl: Xl, guests: Sequence[Guest], steps: Steps, wait_seconds: int) -> list[str]:

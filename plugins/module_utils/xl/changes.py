@@ -48,9 +48,11 @@ class Pending:
     def of(cls, guest: str, key: str, running: Any, wanted: Any, by: str) -> Pending:
         return cls(guest, key, running, wanted, _NEEDS[by], by)
 
-    def line(self) -> str:
+    def line(self, hide: bool = False) -> str:
+        """For a person. hide: whether nobody may see values of a definition."""
         consent = f" (consent: {self.by}: [{self.guest}])" if self.by else ""
-        return f"guest {self.guest!r}: {self.key} is {self.running!r}, wanted {self.wanted!r}; this needs {self.needs}{consent}"
+        differs = "is not as it is wanted" if hide else f"is {self.running!r}, wanted {self.wanted!r}"
+        return f"guest {self.guest!r}: {self.key} {differs}; this needs {self.needs}{consent}"
 
     def data(self) -> dict[str, Any]:
         return {"guest": self.guest, "key": self.key, "running": self.running, "wanted": self.wanted, "needs": self.needs, "by": self.by}
@@ -58,11 +60,13 @@ class Pending:
 
 @dataclass(frozen=True)
 class Renewal:
-    """A guest that is to run with its stored configuration. way: reboot or recreate; keys: what that brings about."""
+    """A guest that is to run with its stored configuration. way: reboot or recreate; keys: what that brings about; before: the xl.cfg of
+    the guest as it runs, for when it does not start with the stored one."""
 
     guest: str
     way: str
     keys: tuple[str, ...]
+    before: str = ""
 
     def action(self) -> Action:
         return Action(self.way, f"guest {self.guest}", f"for {', '.join(self.keys)}")
@@ -82,16 +86,18 @@ class Consents:
         return Consents({DETACH: self.names.get(DETACH, ())})
 
     def check(self, guests: Collection[str], elsewhere: Collection[str]) -> list[str]:
-        """Names that are no guest of this host, one line each; those that another host has are its business."""
+        """Names that are no guest of this host, one line each; those that another host has are its business. No more than a warning: a
+        guest of another host that a run has shut down and not started yet, or one of a host that does not answer, looks the same."""
         return [f"{way}: value {name!r}, allowed names of guests of this host: {', '.join(sorted(guests)) or 'there are none'}"
                 for way in WAYS for name in self.names.get(way, ()) if name not in guests and name not in elsewhere]
 
-    def renewal(self, name: str, pending: Iterable[Pending]) -> Renewal | None:
-        """What is done about a guest's pending things; none that needs a stronger consent than there is is half done."""
+    def renewal(self, name: str, pending: Iterable[Pending], ways: Collection[str] = (REBOOT, RECREATE)) -> Renewal | None:
+        """What is done about a guest's pending things; none that needs a stronger consent than there is is half done. ways: by which the
+        guest comes back."""
         waiting = [entry for entry in pending if entry.by]
         weakest = max((WAYS.index(entry.by) for entry in waiting if entry.by), default=-1)
         for way in (REBOOT, RECREATE):
-            if 0 <= weakest <= WAYS.index(way) and self.given(way, name):
+            if 0 <= weakest <= WAYS.index(way) and way in ways and self.given(way, name):
                 return Renewal(name, way, tuple(dict.fromkeys(entry.key for entry in waiting)))
         return None
 

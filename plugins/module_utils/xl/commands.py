@@ -75,9 +75,10 @@ def reboot(domid: int) -> list[str]:
     return ["xl", "reboot", str(domid)]
 
 
-def shutdown(domid: int) -> list[str]:
-    """`-F`: by the power button, for a guest without drivers of Xen."""
-    return ["xl", "shutdown", "-F", str(domid)]
+def shutdown(domid: int, seconds: int) -> list[str]:
+    """`-F`: by the power button, for a guest without drivers of Xen. `-w`: xl says how the domain ended, without which one that was moved
+    away meanwhile could not be told from one that was shut down."""
+    return ["timeout", str(seconds), "xl", "shutdown", "-w", "-F", str(domid)]
 
 
 def destroy(domid: int) -> list[str]:
@@ -128,6 +129,10 @@ class Xl:
     def create(self, path: str) -> Result:
         """Start a guest; the caller judges the return code."""
         return self._runner.change(["xl", "create", path], ok=_EVERY_CODE)
+
+    def shut_down(self, domid: int, seconds: int) -> Result:
+        """Tell a domain to shut down and wait until it has; the caller judges the return code, 124 when the time is up."""
+        return self._runner.change(shutdown(domid, seconds), ok=_EVERY_CODE)
 
     def change(self, argv: list[str]) -> Result:
         """Carry out one of the changes above."""

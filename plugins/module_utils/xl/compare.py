@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
@@ -16,6 +16,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg impor
 Guest = Mapping[str, Any]
 Config = Mapping[str, Any]
 
+EVENTS = ("on_poweroff", "on_reboot", "on_crash")
 _NEW_SHARE = {"cpu_weight": 256, "cap_percent": 0}
 """What a guest has in a CPU pool that it has just come to."""
 
@@ -37,6 +38,21 @@ def sizes(config: Config) -> dict[str, int]:
     }
 
 
+def memory_is(memory_mib: int, config: Config) -> bool:
+    """Whether a memory is what the guest was told to have.
+
+    Of an HVM guest that can grow, xl starts with a target that is 1 MiB less, adds that MiB when it shows the target, and does not take it
+    off when it sets one (libxl__get_targetmem_fudge in libxl_internal.h, libxl_set_memory_target in libxl_mem.c).
+    """
+    shown = sizes(config)["memory_mib"]
+    return shown == memory_mib or (config.get("c_info", {}).get("type") == "hvm" and shown == memory_mib + 1)
+
+
+def _keeps_vcpus(guest: Guest, config: Config) -> bool:
+    """Whether the vCPUs that are on have to stay on while the guest works: QEMU takes none away (libxl_set_vcpuonline)."""
+    return guest["type"] == "hvm" and guest["vcpus"] < sizes(config)["vcpus"]
+
+
 def scheduler_of(config: Config) -> str:
     """The scheduler of the guest's pool; Xen's default where xl leaves it out."""
     return str(config.get("b_info", {}).get("sched_params", {}).get("sched", "credit2"))
@@ -52,9 +68,9 @@ def live_changes(guest: Guest, config: Config, placing: Placing) -> list[LiveCha
         changes.append(LiveChange(name, key, argv, Action(verb, f"guest {name}", detail)))
 
     memory, vcpus = guest["memory_mib"], guest["vcpus"]
-    if memory != now["memory_mib"] and memory <= now["maxmem_mib"]:
+    if not memory_is(memory, config) and memory <= now["maxmem_mib"]:
         change("memory_mib", commands.set_memory(name, memory), "resize", f"memory_mib {now['memory_mib']} -> {memory}")
-    if vcpus != now["vcpus"] and vcpus <= now["maxvcpus"]:
+    if vcpus != now["vcpus"] and vcpus <= now["maxvcpus"] and not _keeps_vcpus(guest, config):
         change("vcpus", commands.set_vcpus(name, vcpus), "resize", f"vcpus {now['vcpus']} -> {vcpus}")
     pool = guest["cpu_pool"]
     moves = bool(pool) and placing.pools.get(name, pool) != pool and pool in placing.schedulers
@@ -89,7 +105,7 @@ def pending(guest: Guest, config: Config, stored: str | None) -> list[Pending]:
     compare("type", create.get("type"), guest["type"], RECREATE)
     compare("maxvcpus", now["maxvcpus"], guest["maxvcpus"])
     compare("maxmem_mib", now["maxmem_mib"], guest["maxmem_mib"])
-    if guest["vcpus"] > now["maxvcpus"]:
+    if guest["vcpus"] > now["maxvcpus"] or _keeps_vcpus(guest, config):
         compare("vcpus", now["vcpus"], guest["vcpus"])
     if guest["memory_mib"] > now["maxmem_mib"]:
         compare("memory_mib", now["memory_mib"], guest["memory_mib"])
@@ -99,43 +115,59 @@ def pending(guest: Guest, config: Config, stored: str | None) -> list[Pending]:
     compare("cpuid", *_cpuid(guest, build, stored))
     for key in ("kernel", "ramdisk", "cmdline"):
         compare(f"boot.{key}", build.get(key), guest["boot"][key])
-    for key in ("on_poweroff", "on_reboot", "on_crash"):
-        compare(key, _event(config, key), guest[key])
+    for key in EVENTS:
+        compare(key, event(config, key), guest[key])
     compare("tsc_mode", build.get("tsc_mode", "default"), guest["tsc_mode"])
     compare("driver_domain", create.get("driver_domain") == "True", bool(guest["driver_domain"]), RECREATE)
-    for key, running in _optional(build).items():
+    for key, running in optional(build).items():
         if guest[key] is not None:
             compare(key, running, guest[key])
-    compare("pci", sorted(map(_pci, config.get("pcidevs") or config.get("pcis") or [])), sorted(map(pci_text, guest["pci"])))
+    compare("pci", sorted(map(pci_text, pci_devices(config))), sorted(map(pci_text, guest["pci"])))
     return found
 
 
-def _event(config: Config, key: str) -> str:
+def event(config: Config, key: str) -> str:
     """What happens on an event, in the words of xl.cfg. libxl has one of its own (libxl_types.idl), the other way round."""
-    event = str(config.get(key, "destroy")).replace("_", "-")
-    return "rename-restart" if event == "restart-rename" else event
+    shown = str(config.get(key, "destroy")).replace("_", "-")
+    return "rename-restart" if shown == "restart-rename" else shown
+
+
+def ways_of(config: Config) -> tuple[str, ...]:
+    """By which the running guest can be started anew: a reboot starts none that is to be destroyed then, and a shutdown ends none that is
+    to be restarted or kept then."""
+    reboots, ends = event(config, "on_reboot") == "restart", event(config, "on_poweroff") == "destroy"
+    return (REBOOT,) * reboots + (RECREATE,) * ends
 
 
 def by_events(waiting: Iterable[Pending], config: Config) -> list[Pending]:
-    """The same with what the events of the running guest allow: a reboot starts none that is to be destroyed then, and a shutdown ends
-    none that is to be restarted or kept then."""
-    reboots, ends = _event(config, "on_reboot") == "restart", _event(config, "on_poweroff") == "destroy"
+    """The same with what the events of the running guest allow."""
+    ways = ways_of(config)
     found = []
     for entry in waiting:
-        by = RECREATE if entry.by == REBOOT and not reboots else entry.by
-        if by == RECREATE and not ends:
+        by = RECREATE if entry.by == REBOOT and REBOOT not in ways else entry.by
+        if by == RECREATE and RECREATE not in ways:
             found.append(dataclasses.replace(entry, by=None, needs=(
-                f"a stop and a new start of the guest by hand: on_poweroff of what runs is {_event(config, 'on_poweroff')!r}")))
+                f"a stop and a new start of the guest by hand: on_poweroff of what runs is {event(config, 'on_poweroff')!r}")))
         else:
             found.append(dataclasses.replace(entry, by=by))
     return found
 
 
-def _pci(device: Config) -> str:
-    """A PCI device of the guest as an xl.cfg has it."""
-    place = device.get("bdf") or device
-    domain, bus, dev, func = (int(place.get(key) or 0) for key in ("domain", "bus", "dev", "func"))
-    return pci_text({"address": f"{domain:04x}:{bus:02x}:{dev:02x}.{func:x}", "permissive": device.get("permissive")})
+def by_clients(waiting: Iterable[Pending], clients: Sequence[str]) -> list[Pending]:
+    """The same with what the guests allow that a driver domain serves: no consent for it is one for them, and xl connects them to nothing
+    that starts anew."""
+    needs = f"a stop and a new start of the guest and of those that it serves ({', '.join(clients)}), which lose their devices, by hand"
+    return [dataclasses.replace(entry, by=None, needs=needs) if clients and entry.by in (REBOOT, RECREATE) else entry for entry in waiting]
+
+
+def pci_devices(config: Config) -> list[dict[str, Any]]:
+    """The PCI devices of the guest as a definition has them."""
+    found = []
+    for device in config.get("pcidevs") or config.get("pcis") or []:
+        place = device.get("bdf") or device
+        domain, bus, dev, func = (int(place.get(key) or 0) for key in ("domain", "bus", "dev", "func"))
+        found.append({"address": f"{domain:04x}:{bus:02x}:{dev:02x}.{func:x}", "permissive": bool(device.get("permissive"))})
+    return found
 
 
 def _cpuid(guest: Guest, build: Config, stored: str | None) -> tuple[list[str], list[str]]:
@@ -150,7 +182,7 @@ def _cpuid(guest: Guest, build: Config, stored: str | None) -> tuple[list[str], 
     return running, wanted
 
 
-def _optional(build: Config) -> dict[str, Any]:
+def optional(build: Config) -> dict[str, Any]:
     """Settings that are compared only where the definition names them; libxl's default where the field is left out."""
     hvm, pvh = build.get("type.hvm") or {}, build.get("type.pvh") or {}
     vnc = (hvm.get("vnc") or {}).get("enable")

@@ -19,7 +19,10 @@ Config = Mapping[str, Any]
 
 _RATE_INTERVAL_USECS = 50_000
 """xl's interval for a rate that names none (tools/libs/util/libxlu_vif.c)."""
-_MTU = 1500
+MTU = 1500
+"""Of a card that names none; xl leaves such a one to its bridge."""
+_IDE_LETTERS = "abcd"
+"""Of an HVM guest's disks those that QEMU has as well, whatever their name (libxl__build_device_model_args_new in libxl_dm.c)."""
 
 
 @dataclass
@@ -42,15 +45,49 @@ def needs_of_disk(disk: Guest) -> list[str]:
     return [f"domain {disk['backend']}"] if disk["backend"] else [f"disk {disk['target']}"] if disk["target"] else []
 
 
+def needs_of_holder(holder: str, vdev: str) -> str:
+    return f"that guest {holder!r} gives up the disk that is {vdev} here, which it has in use; then another run"
+
+
 def needs_of_network(network: Guest) -> list[str]:
     return [f"domain {network['backend']}" if network["backend"] else f"bridge {network['bridge']}"]
 
 
-def difference(guest: Guest, config: Config, names: Mapping[int, str], may_detach: bool) -> Difference:
-    """What differs. names: of the host's domains by their numbers; may_detach: whether devices may be taken from the guest."""
+@dataclass(frozen=True)
+class Uses:
+    """What the domains of a host have of it and of each other. disks: device or file of the host -> guests that have it, and whether they
+    may write it; clients: driver domain -> guests that it serves."""
+
+    disks: Mapping[str, list[tuple[str, bool]]] = field(default_factory=dict)
+    clients: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, configs: Mapping[str, Config], names: Mapping[int, str]) -> Uses:
+        """From guest -> configuration; names: of domains by their numbers."""
+        disks: dict[str, list[tuple[str, bool]]] = {}
+        clients: dict[str, set[str]] = {}
+        for guest, config in sorted(configs.items()):
+            for disk in disks_of(config, names):
+                if disk["target"] and not disk["backend"]:
+                    disks.setdefault(disk["target"], []).append((guest, disk["access"] == "rw"))
+            for device in (*(config.get("disks") or []), *(config.get("nics") or [])):
+                clients.setdefault(_backend(device, names) or "", set()).add(guest)
+        return cls(disks, {server: sorted(served - {server}) for server, served in clients.items() if server})
+
+    def holder(self, name: str, disk: Guest) -> str | None:
+        """The other guest that has a disk in use, so that this one may not have it; xl asks no one where a disk is a file."""
+        others = [] if disk["backend"] else [entry for entry in self.disks.get(disk["target"] or "", []) if entry[0] != name]
+        return next((other for other, writes in others if writes or disk["access"] == "rw"), None)
+
+
+def difference(
+    guest: Guest, config: Config, names: Mapping[int, str], may_detach: bool, uses: Uses | None = None
+) -> Difference:
+    """What differs. names: of the host's domains by their numbers; may_detach: whether devices may be taken from the guest; uses: of
+    all guests."""
     if config.get("c_info", {}).get("type", guest["type"]) != guest["type"]:
         return _of_another_type(guest, config, names)
-    found = _disks(guest, config, names, may_detach)
+    found = _disks(guest, config, names, may_detach, uses or Uses())
     found += _networks(guest, config, names, may_detach)
     # What one device gives up another may take.
     found.changes.sort(key=lambda change: not change.detaches)
@@ -59,26 +96,32 @@ def difference(guest: Guest, config: Config, names: Mapping[int, str], may_detac
 
 def _of_another_type(guest: Guest, config: Config, names: Mapping[int, str]) -> Difference:
     """A guest that has to start anew in any case gets the devices of what it is to be with that, not into what it is."""
-    running = {"disks": [_disk(disk, names) for disk in config.get("disks", [])],
-               "networks": [_network(nic, {}, names) for nic in config.get("nics", [])]}
+    running = {"disks": disks_of(config, names), "networks": networks_of(config, names)}
     wanted = {"disks": [_wanted_disk(disk) for disk in guest["disks"]],
               "networks": [_wanted_network(network) for network in guest["networks"]]}
     return Difference(pending=[Pending.of(guest["name"], key, running[key], wanted[key], RECREATE)
                                for key in running if running[key] != wanted[key]])
 
 
-def _disks(guest: Guest, config: Config, names: Mapping[int, str], may_detach: bool) -> Difference:
+def _disks(guest: Guest, config: Config, names: Mapping[int, str], may_detach: bool, uses: Uses) -> Difference:
     found = _Kind(guest, "disks", may_detach)
     running = {disk["vdev"]: disk for disk in (_disk(entry, names) for entry in config.get("disks", []))}
     wanted = {disk["vdev"]: disk for disk in guest["disks"]}
+    renamed = _sources(running.values()) & _sources(wanted.values())
     for vdev in dict.fromkeys([*running, *wanted]):
         there, new = running.get(vdev), wanted.get(vdev)
         shown = new and _wanted_disk(new)
         if there == shown:
             continue
-        if there and new and _is_drive_of(guest, there) and _is_drive_of(guest, new):
+        # Of one disk with another access the frontend alone is exchanged; one by another name stays in use, so nothing is taken away.
+        moved = not (there and new and _source(there) == _source(new)) and bool(
+            renamed & _sources(disk for disk in (there, new) if disk))
+        holder = new and not (there and there["target"] == new["target"]) and uses.holder(guest["name"], new)
+        if holder:
+            found.blocked(there, shown, holder)
+        elif there and new and _is_drive_of(guest, there) and _is_drive_of(guest, new):
             _medium(found, there, new)
-        elif any(disk and _is_emulated(guest, disk) for disk in (there, new)):
+        elif moved or (there and _is_emulated(guest, there)) or (new and _is_emulated_only(guest, new)):
             found.wait(REBOOT, there, shown)
         else:
             if there:
@@ -93,9 +136,23 @@ def _is_drive_of(guest: Guest, disk: Guest) -> bool:
     return guest["type"] == "hvm" and bool(disk["cdrom"])
 
 
-def _is_emulated(guest: Guest, disk: Guest) -> bool:
-    """Whether a disk is QEMU's from the guest's start to its end, or is a drive, which no frontend takes while it works."""
+def _source(disk: Guest) -> tuple[Any, Any]:
+    return disk["target"], disk["backend"]
+
+
+def _sources(disks: Iterable[Guest]) -> set[tuple[Any, Any]]:
+    return {_source(disk) for disk in disks if disk["target"] and not disk["cdrom"]}
+
+
+def _is_emulated_only(guest: Guest, disk: Guest) -> bool:
+    """Whether a disk comes by QEMU alone, or is a drive, which no frontend takes while the guest works."""
     return bool(disk["cdrom"]) or (guest["type"] == "hvm" and not disk["vdev"].startswith("xvd"))
+
+
+def _is_emulated(guest: Guest, disk: Guest) -> bool:
+    """Whether QEMU may have a disk that is there, from the guest's start to its end: xl would call one given up that the guest uses
+    without Xen's drivers."""
+    return _is_emulated_only(guest, disk) or (guest["type"] == "hvm" and disk["vdev"][3:4] in _IDE_LETTERS)
 
 
 def _medium(found: _Kind, there: Guest, new: Guest) -> None:
@@ -149,6 +206,7 @@ class _Kind:
     running: dict[str, list[Any]] = field(default_factory=lambda: {DETACH: [], REBOOT: []})
     wanted: dict[str, list[Any]] = field(default_factory=lambda: {DETACH: [], REBOOT: []})
     staying: set[str] = field(default_factory=set)
+    lacking: list[Pending] = field(default_factory=list)
 
     def wait(self, by: str, there: Any, new: Any, stays: bool = True) -> None:
         """Tell a difference. stays: whether that leaves the guest with a device that is not wanted."""
@@ -156,6 +214,10 @@ class _Kind:
         self.wanted[by] += [new] if new else []
         if there and stays:
             self.staying.add(by)
+
+    def blocked(self, there: Any, new: Any, holder: str) -> None:
+        """Tell a disk that another guest has."""
+        self.lacking.append(Pending(self.guest["name"], self.key, there, new, needs_of_holder(holder, new["vdev"])))
 
     def give_up(self, device: str, argv: list[str], what: str, there: Any) -> None:
         if self.may_detach:
@@ -185,7 +247,7 @@ class _Kind:
         return Difference(self.changes, [
             Pending.of(self.guest["name"], self.key, self.running[by], self.wanted[by], by)
             for by in (DETACH, REBOOT) if self.running[by] or self.wanted[by]
-        ], self.needs)
+        ] + self.lacking, self.needs)
 
 
 def _backend(device: Config, names: Mapping[int, str]) -> str | None:
@@ -203,6 +265,16 @@ def _disk(disk: Config, names: Mapping[int, str]) -> dict[str, Any]:
     }
 
 
+def disks_of(config: Config, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """The disks that a domain has."""
+    return [_disk(disk, names) for disk in config.get("disks") or []]
+
+
+def networks_of(config: Config, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """The cards that a domain has, with the rates that it was started with."""
+    return [_network(card, {}, names) for card in sorted(config.get("nics") or [], key=lambda card: int(card.get("devid", 0)))]
+
+
 def _wanted_disk(disk: Guest) -> dict[str, Any]:
     return {key: disk[key] for key in ("vdev", "target", "format", "access", "cdrom", "backend")}
 
@@ -213,8 +285,8 @@ def _network(nic: Config, rates: Mapping[str, Any], names: Mapping[int, str]) ->
     usecs = int(nic.get("rate_interval_usecs") or _RATE_INTERVAL_USECS)
     bits = int(nic.get("rate_bytes_per_interval", 0)) * 8 * 1_000_000 // usecs
     return {"mac": mac, "bridge": nic.get("bridge"), "rate_mbps": rates.get(mac) or round(bits / 1_000_000) or None,
-            "mtu": nic.get("mtu") or _MTU, "backend": _backend(nic, names)}
+            "mtu": nic.get("mtu") or MTU, "backend": _backend(nic, names)}
 
 
 def _wanted_network(network: Guest) -> dict[str, Any]:
-    return {key: network[key] for key in ("mac", "bridge", "rate_mbps", "backend")} | {"mtu": network["mtu"] or _MTU}
+    return {key: network[key] for key in ("mac", "bridge", "rate_mbps", "backend")} | {"mtu": network["mtu"] or MTU}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import read_texts
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.cpus import Placing
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.devices import needs_of_disk, needs_of_network
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, NAMELESS, Domain
@@ -23,6 +24,9 @@ HYPERVISOR_TYPE = "/sys/hypervisor/type"
 HYPERVISOR_VERSION = "/sys/hypervisor/version"
 PCI_DEVICE = "PCI device of pciback"
 PCIBACK = "/sys/bus/pci/drivers/pciback"
+ORDERED = "/var/lib/xen/userdata-d.{domid}.{uuid}.xl"
+"""What `xl config-update` was told for a domain; its next reboot takes it up, whoever orders that (reload_domain_config in
+tools/xl/xl_vmcontrol.c)."""
 OVMF = "/usr/share/ovmf/OVMF.fd"
 """Where Debian's libxl looks for it; of its package ovmf."""
 XL_CONF = "/etc/xen/xl.conf"
@@ -33,7 +37,8 @@ XL_LOCK = "/var/lock/xl"
 class HostState:
     """xen_runs: whether xl can be asked at all; texts: content of stored files by path; links: name -> target, of
     autostart_dir; entries: names there that are no links; missing: disks, kernels and bridges that are not there; unfinished: guest ->
-    domid of a domain whose creation was cut off, which is not in `domains`; placing: of guests on CPUs."""
+    domid of a domain whose creation was cut off, which is not in `domains`; ordered: guest -> (path, text) of the configuration that xl has
+    for its next reboot; placing: of guests on CPUs."""
 
     xen_runs: bool
     domains: Mapping[str, Domain] = field(default_factory=dict)
@@ -43,6 +48,7 @@ class HostState:
     entries: tuple[str, ...] = ()
     missing: frozenset[str] = frozenset()
     unfinished: Mapping[str, int] = field(default_factory=dict)
+    ordered: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     placing: Placing = field(default_factory=Placing)
 
 
@@ -110,6 +116,28 @@ def read_links(directory: str) -> tuple[dict[str, str], tuple[str, ...]]:
     except FileNotFoundError:
         pass
     return links, tuple(sorted(others))
+
+
+def read_ordered(guests: Iterable[Mapping[str, Any]], domains: Mapping[str, Domain]) -> dict[str, tuple[str, str]]:
+    """Guest -> path and text of the configuration that xl has for the next reboot of its domain, where it has one."""
+    paths = {guest["name"]: ORDERED.format(domid=domains[guest["name"]].domid, uuid=guest["uuid"])
+             for guest in guests if guest["name"] in domains}
+    texts = read_texts(paths.values())
+    return {name: (path, text) for name, path in paths.items() if (text := texts[path]) is not None}
+
+
+def with_wanted_paths(configs: Mapping[str, Mapping[str, Any]], guests: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Configurations of domains whose disks go by the path that a definition has of the same device: /dev/vg/x is /dev/mapper/vg-x."""
+    wanted = {os.path.realpath(disk["target"]): disk["target"] for guest in guests for disk in guest["disks"]
+              if disk["target"] and not disk["backend"]}
+
+    def named(disk: Mapping[str, Any]) -> dict[str, Any]:
+        path = disk.get("pdev_path") or ""
+        served = disk.get("backend_domid") or disk.get("backend_domname")
+        return {**disk, "pdev_path": wanted.get(os.path.realpath(path), path)} if path and not served else dict(disk)
+
+    return {name: {**config, "disks": [named(disk) for disk in config["disks"]]} if config.get("disks") else dict(config)
+            for name, config in configs.items()}
 
 
 def guests_there(domains: Mapping[str, Domain], links: Iterable[str]) -> dict[str, str]:

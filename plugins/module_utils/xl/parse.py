@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 DOM0 = "Domain-0"
+POWEROFF, REBOOTED, SUSPENDED = 0, 1, 2
+"""Reasons with which a domain ends (xen/include/public/sched.h)."""
 _CHATTER = ("Parsing config", "got a tsc mode string")
 _TIME = re.compile(r"[0-9]+(\.[0-9]+)?")
 INCOMING, LEFT = "--incoming", "--migratedaway"
@@ -98,6 +100,12 @@ def parse_info(text: str) -> dict[str, str]:
     """`xl info` as keys and texts; a value may hold colons and may be empty."""
     pairs = (line.partition(":") for line in text.splitlines() if ":" in line and not line[:1].isspace())
     return {key.strip(): value.strip() for key, _colon, value in pairs}
+
+
+def parse_end(text: str, domid: int) -> int | None:
+    """The reason with which a domain ended (POWEROFF and the others), of `xl shutdown -w`; None when it was gone before xl saw one."""
+    found = re.search(rf"\bDomain {domid} has been shut down, reason code ([0-9]+)", text)
+    return int(found[1]) if found else None
 
 
 def parse_error(text: str) -> str:

@@ -3,6 +3,7 @@
 """From wanted guests and a host's state to the steps between them: one pure function."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, differing
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.memory import DEFAULT_GRANT_FRAMES, footprint_mib
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare, cpus, devices
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import before, compare, cpus, devices
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import DETACH, Consents, LiveChange, Pending, Renewal
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import LINK, HostState, needs_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT
@@ -18,8 +19,9 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg impor
 
 Guest = Mapping[str, Any]
 
-_CFG_MODE = 0o640
+CFG_MODE = 0o640
 _START_OF_THE_REST = 100
+_ANOTHER_RUN = "another run"
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,15 @@ class Others:
     @classmethod
     def of(cls, elsewhere: Mapping[str, Mapping[str, str]], unasked: Iterable[str]) -> Others:
         """From host -> {guest: state}, as xl_guest_info gives it."""
-        return cls({guest: (host, state) for host in sorted(elsewhere, reverse=True) for guest, state in elsewhere[host].items()},
-                   tuple(sorted(unasked)))
+        there = [(guest, host, state) for host in sorted(elsewhere, reverse=True) for guest, state in elsewhere[host].items()]
+        # Where it is counts more than where it starts.
+        there.sort(key=lambda entry: entry[2] != "autostart")
+        return cls({guest: (host, state) for guest, host, state in there}, tuple(sorted(unasked)))
+
+    def moving(self, name: str) -> str | None:
+        """Where a guest that runs here is as well, if anywhere: it moves, or a move of it has left something there."""
+        host, state = self.guests.get(name, ("", "autostart"))
+        return None if state == "autostart" else f"{state} on {host}"
 
     def against(self, name: str) -> str | None:
         """Why a guest that does not run here must not be started here, if anything speaks against it."""
@@ -61,15 +70,18 @@ class Others:
 
 @dataclass
 class Steps:
-    """What is to be done, in this order, and what is told instead of done."""
+    """What is to be done, in this order, and what is told instead of done. late: those of `start` that a driver domain of `renew` serves,
+    which start after it."""
 
     files: list[WantedFile] = field(default_factory=list)
     unlink: list[str] = field(default_factory=list)
     link: dict[str, str] = field(default_factory=dict)
+    withdraw: dict[str, str] = field(default_factory=dict)
     live: list[LiveChange] = field(default_factory=list)
     clear: dict[str, int] = field(default_factory=dict)
     start: list[str] = field(default_factory=list)
     renew: list[Renewal] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     pending: list[Pending] = field(default_factory=list)
     obstacles: list[str] = field(default_factory=list)
     not_yet: list[str] = field(default_factory=list)
@@ -80,11 +92,14 @@ class Steps:
             *(Action("write", f"file {file.path}") for file in self.files),
             *(Action("remove", f"link {path}") for path in self.unlink),
             *(Action("link", path, f"to {target}") for path, target in self.link.items()),
+            *(Action("withdraw", f"guest {name}", "of a configuration for its next reboot, which is no more the stored one")
+              for name in self.withdraw),
             *(change.action for change in self.live),
             *(Action("destroy", f"domain {domid}", f"of guest {name}: its creation was cut off, it never ran")
               for name, domid in self.clear.items()),
-            *(Action("start", f"guest {name}") for name in self.start),
+            *(Action("start", f"guest {name}") for name in self.start if name not in self.late),
             *(renewal.action() for renewal in self.renew),
+            *(Action("start", f"guest {name}") for name in self.late),
         ]
 
 
@@ -99,14 +114,18 @@ def steps(
     """The steps for a host. guests: normalised, all that are defined here. Obstacles forbid every step."""
     found = Steps()
     wanted = {guest["name"] for guest in guests}
-    files = [WantedFile(places.config(guest["name"]), render(guest), _CFG_MODE) for guest in guests]
+    files = [WantedFile(places.config(guest["name"]), render(guest), CFG_MODE) for guest in guests]
     found.files = differing(files, host.texts)
     for guest in guests:
         _links(guest, host, places, found)
+    uses = devices.Uses.of(host.configs, _names(host))
     found.clear = dict(sorted(host.unfinished.items()))
     for guest in order(guests):
         _cpus(guest, host, found)
-        _run(guest, host, places, found, consents or Consents())
+        _run(guest, host, places, found, uses, others or Others(), consents or Consents())
+    renewed = {renewal.guest for renewal in found.renew}
+    found.late = [guest["name"] for guest in order(guests) if guest["name"] in found.start
+                  and any(device["backend"] in renewed for device in (*guest["disks"], *guest["networks"]))]
     told = [(others or Others()).against(guest["name"]) for guest in guests if guest["name"] not in host.domains]
     found.obstacles += [line for line in told if line]
     found.unmanaged = sorted(set(host.domains) - wanted - {DOM0})
@@ -147,11 +166,11 @@ def _cpus(guest: Guest, host: HostState, found: Steps) -> None:
                                f"{', '.join(sorted(schedulers))}")
 
 
-def _run(guest: Guest, host: HostState, places: Places, found: Steps, consents: Consents) -> None:
+def _run(guest: Guest, host: HostState, places: Places, found: Steps, uses: devices.Uses, others: Others, consents: Consents) -> None:
     name, domain = guest["name"], host.domains.get(guest["name"])
     if domain is None:
         if guest["state"] == "running":
-            _start(guest, host, found)
+            _start(guest, host, found, uses)
         return
     if guest["state"] == "defined":
         found.pending.append(Pending(name, "state", domain.state, "defined", f"a stop: xl shutdown -w {name}"))
@@ -172,22 +191,41 @@ def _run(guest: Guest, host: HostState, places: Places, found: Steps, consents: 
         way_out = f"xl unpause {name}" if domain.state == "paused" else f"xl destroy {name}, then another run"
         found.pending.append(Pending(name, "state", domain.state, "running", f"a decision: {way_out}"))
         return
-    names = {other.domid: other.name for other in host.domains.values()}
-    difference = devices.difference(guest, config, names, consents.given(DETACH, name))
+    moving = others.moving(name)
+    if moving:
+        needs = "the end of its move; until then it is left as it is"
+        found.pending.append(Pending(name, "host", f"here and {moving}", "here alone", needs))
+        return
+    names = _names(host)
+    difference = devices.difference(guest, config, names, consents.given(DETACH, name), uses)
     waiting = [*compare.pending(guest, config, host.texts.get(places.config(name))), *difference.pending]
-    waiting = compare.by_events(waiting, config)
-    renewal = consents.renewal(name, waiting)
-    if renewal:
+    clients = uses.clients.get(name, [])
+    waiting = compare.by_clients(compare.by_events(waiting, config), clients)
+    renewal = consents.renewal(name, waiting, () if clients else compare.ways_of(config))
+    if renewal and not _taken(guest, uses):
+        renewal = dataclasses.replace(renewal, before=before.text_of(guest, config, names))
         found.renew.append(renewal)
         found.pending += [entry for entry in waiting if not entry.by]
         _needs(f"guest {name!r} cannot start anew", needs_of(guest), host, found)
         return
+    path, ordered = host.ordered.get(name, ("", ""))
+    if path and ordered != render(guest):
+        found.withdraw[name] = path
     found.live += compare.live_changes(guest, config, host.placing) + difference.changes
     found.pending += waiting
     _needs(f"guest {name!r} cannot have its devices", difference.needs, host, found)
     if domain.vcpus != guest["vcpus"] == compare.sizes(config)["vcpus"]:
         found.pending.append(Pending(
             name, "vcpus", domain.vcpus, guest["vcpus"], "the guest's own system, which has to switch its CPUs on or off"))
+
+
+def _taken(guest: Guest, uses: devices.Uses) -> tuple[str, str] | None:
+    """Who has a disk that the guest needs to start, and which of its disks that is."""
+    return next(((holder, disk["vdev"]) for disk in guest["disks"] if (holder := uses.holder(guest["name"], disk))), None)
+
+
+def _names(host: HostState) -> dict[int, str]:
+    return {domain.domid: domain.name for domain in host.domains.values()}
 
 
 def _needs(what: str, needs: Iterable[str], host: HostState, found: Steps) -> None:
@@ -234,10 +272,14 @@ def settle(done: Steps, left: Steps) -> tuple[list[Pending], list[str]]:
                     "that the guest lets go of it, which it did not when it was asked", DETACH) for change in still if change.detaches]
     failed = [f"guest {change.guest!r}: {change.action.line()}: xl was told ({' '.join(change.argv)}) and it is not so"
               for change in still if change.key not in ("memory_mib", "vcpus") and (change.guest, change.key) not in kept]
-    return left.pending + held, failed
+    # What another guest has given up just now, and what somebody else changed meanwhile.
+    come = [Pending(change.guest, change.key, None, change.action.line(), _ANOTHER_RUN) for change in left.live
+            if (change.guest, change.key, change.device) not in told]
+    come += [Pending(name, "state", "absent", "running", _ANOTHER_RUN) for name in left.start if name not in done.start]
+    return left.pending + held + come, failed
 
 
-def _start(guest: Guest, host: HostState, found: Steps) -> None:
+def _start(guest: Guest, host: HostState, found: Steps, uses: devices.Uses) -> None:
     name = guest["name"]
     for suffix, words in ((INCOMING, "is on its way to this host"), (LEFT, "has just left this host")):
         other = host.domains.get(name + suffix)
@@ -246,5 +288,9 @@ def _start(guest: Guest, host: HostState, found: Steps) -> None:
                 f"guest {name!r}: {words} (domain {other.domid}, {other.name}); wait for the move to end, or clear it up"
             )
             return
+    taken = _taken(guest, uses)
+    if taken:
+        found.pending.append(Pending(name, "state", "absent", "running", devices.needs_of_holder(*taken)))
+        return
     _needs(f"guest {name!r} cannot start", needs_of(guest), host, found)
     found.start.append(name)

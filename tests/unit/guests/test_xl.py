@@ -12,7 +12,17 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.filter.volumes_of import FilterModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import changes, compare, cpuid, cpus, devices, host, parse, plan
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import (
+    before,
+    changes,
+    compare,
+    cpuid,
+    cpus,
+    devices,
+    host,
+    parse,
+    plan,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
 from hypothesis import given
 from hypothesis import strategies as st
@@ -384,3 +394,136 @@ def test_a_guest_that_becomes_another_type_gets_no_device_of_the_new_one_before(
     found = devices.difference(guest, config, {}, True)
     assert (found.changes, found.needs) == ([], [])
     assert [(entry.key, entry.by) for entry in found.pending] == [("disks", "recreate")]
+
+
+HVM = {"name": "a", "type": "hvm", "memory_mib": 2048, "maxmem_mib": 4096, "vcpus": 2, "maxvcpus": 4, "disks": [{"path": "/dev/vg/a"}]}
+
+
+def _hvm(**build):
+    return {"c_info": {"type": "hvm"}, "on_reboot": "restart", "on_crash": "restart",
+            "b_info": {"max_vcpus": 4, "avail_vcpus": [0, 1], "max_memkb": 4096 << 10, "target_memkb": 2048 << 10, **build},
+            "disks": [{"vdev": "xvda", "pdev_path": "/dev/vg/a", "readwrite": 1}]}
+
+
+@pytest.mark.parametrize(("kind", "shown_kib", "told"), [
+    ("hvm", 2048 << 10, False), ("hvm", 2049 << 10, False), ("hvm", 2047 << 10, True), ("hvm", 2050 << 10, True), ("pvh", 2049 << 10, True),
+])
+def test_the_mib_that_xl_adds_to_the_target_of_a_guest_that_was_resized(kind, shown_kib, told):
+    config = _hvm(target_memkb=shown_kib)
+    config["c_info"]["type"] = kind
+    changed = compare.live_changes(normalise({**HVM, "type": kind}), config, cpus.Placing())
+    assert [change.key for change in changed] == (["memory_mib"] if told else [])
+
+
+@pytest.mark.parametrize(("kind", "wanted", "live", "waits"), [
+    ("hvm", 1, [], [("vcpus", 2, 1, "reboot")]), ("hvm", 3, ["vcpus"], []), ("hvm", 2, [], []), ("pvh", 1, ["vcpus"], []),
+])
+def test_vcpus_of_qemu_are_not_taken_away(kind, wanted, live, waits):
+    guest, config = normalise({**HVM, "type": kind, "vcpus": wanted}), _hvm()
+    config["c_info"]["type"] = kind
+    assert [change.key for change in compare.live_changes(guest, config, cpus.Placing())] == live
+    assert [(entry.key, entry.running, entry.wanted, entry.by) for entry in compare.pending(guest, config, None)
+            if entry.key == "vcpus"] == waits
+
+
+@pytest.mark.parametrize(("there", "wanted", "by"), [
+    # QEMU has the first four from the start, whatever their name.
+    ({"vdev": "xvdb", "pdev_path": "/b", "readwrite": 1}, None, "reboot"),
+    ({"vdev": "xvde", "pdev_path": "/b", "readwrite": 1}, None, None),
+    ({"vdev": "sde", "pdev_path": "/b", "readwrite": 1}, None, "reboot"), (None, {"path": "/b", "vdev": "xvdb"}, None),
+])
+def test_disks_that_qemu_has_are_not_called_given_up(there, wanted, by):
+    guest, config = normalise({**HVM, "disks": [*HVM["disks"], *([wanted] if wanted else [])]}), _hvm()
+    config["disks"] += [there] if there else []
+    found = devices.difference(guest, config, {}, True)
+    assert [entry.by for entry in found.pending] == ([by] if by else [])
+    assert bool(found.changes) is (by is None)
+
+
+@pytest.mark.parametrize(("access", "others", "holder"), [
+    ("rw", [1], "b"), ("rw", [0], "b"), ("ro", [1], "b"), ("ro", [0], None), ("ro", [1, 0], "b"), ("ro", [0, 1], "c"), ("rw", [], None),
+])
+def test_disks_that_others_have(access, others, holder):
+    configs = {name: {"disks": [{"vdev": "xvda", "pdev_path": "/d", "readwrite": writes}]}
+               for name, writes in zip("bc", others, strict=False)}
+    guest = normalise({"name": "a", "memory_mib": 64, "boot": {"kernel": "/k"}, "disks": [{"path": "/d", "access": access}]})
+    uses = devices.Uses.of(configs | {"a": {"disks": [{"vdev": "xvda", "pdev_path": "/d", "readwrite": 1}]}}, {})
+    assert uses.holder("a", guest["disks"][0]) == holder
+    assert uses.holder("a", {**guest["disks"][0], "backend": "net01"}) is None
+
+
+@pytest.mark.parametrize("case", RECORDED, ids=lambda case: case["id"])
+def test_what_a_guest_ran_with_is_what_it_was_defined_with(case):
+    guest, config = normalise(case["guest"]), json.loads(case["shows"])
+    changed = {**guest, "memory_mib": guest["memory_mib"] * 2, "maxmem_mib": guest["maxmem_mib"] * 2, "on_crash": "preserve", "pci": [],
+               "disks": [], "networks": [], "boot": {**guest["boot"], "cmdline": "new"}, "firmware": None, "driver_domain": None}
+    assert before.text_of(changed, config, {}) == render(guest)
+
+
+def test_a_guest_that_becomes_another_type_is_kept_as_it_was():
+    guest = normalise({**HVM, "firmware": "uefi", "vga": "qxl", "cpuid": LINES})
+    config = _hvm(kernel="/k", cpuid=None, **{"type.pvh": {}}, target_memkb=(4096 << 10) + 1024)
+    config["c_info"]["type"] = "pvh"
+    text = before.text_of(guest, config, {})
+    keys = ("type", "memory", "kernel", "firmware", "vga", "boot", "cpuid")
+    assert [line for line in text.splitlines() if line.split(" ")[0] in keys] == [
+        'type = "pvh"', "memory = 4096", 'kernel = "/k"']
+
+
+@pytest.mark.parametrize(("said", "end"), [
+    ("Waiting for 1 domains\nDomain 3 has been shut down, reason code 0\n", 0), ("Domain 3 has been shut down, reason code 2 0x2\n", 2),
+    ("Domain 13 has been shut down, reason code 0\n", None), ("Domain 3 has been destroyed\n", None), ("", None),
+])
+def test_how_a_domain_ended(said, end):
+    assert parse.parse_end(said, 3) == end
+
+
+def test_a_warning_can_go_without_values():
+    line = changes.Pending.of("a", "boot.cmdline", "token=old", "token=new", "reboot").line(hide=True)
+    assert line == "guest 'a': boot.cmdline is not as it is wanted; this needs a stop and a new start of the guest (consent: reboot: [a])"
+
+
+def test_a_disk_by_another_path_is_the_same(tmp_path):
+    (tmp_path / "dm-3").touch()
+    for name in ("vg-a", "mapper-a"):
+        (tmp_path / name).symlink_to("dm-3")
+    guest = normalise({"name": "a", "memory_mib": 64, "boot": {"kernel": "/k"}, "disks": [{"path": f"{tmp_path}/vg-a"}]})
+    shown = {"a": {"disks": [{"vdev": "xvda", "pdev_path": f"{tmp_path}/mapper-a", "readwrite": 1}]}, "b": {"c_info": {}},
+             "c": {"disks": [{"vdev": "xvda", "pdev_path": f"{tmp_path}/mapper-a", "backend_domid": 2}, {"vdev": "hdd", "pdev_path": ""}]}}
+    found = host.with_wanted_paths(shown, [guest])
+    assert devices.difference(guest, found["a"], {}, True) == devices.Difference()
+    assert {name: found[name] for name in "bc"} == {name: shown[name] for name in "bc"}
+
+
+@pytest.mark.parametrize(("events", "ways", "verb"), [
+    ({}, ["reboot"], "reboot"), ({"on_reboot": "destroy"}, ["reboot"], None),
+    ({"on_reboot": "destroy"}, ["reboot", "recreate"], "recreate"),
+    ({"on_poweroff": "preserve"}, ["recreate"], None), ({"on_poweroff": "preserve"}, ["reboot", "recreate"], "reboot"),
+    ({"on_poweroff": "restart"}, ["recreate"], None),
+])
+def test_no_guest_is_ended_by_a_way_that_does_not_bring_it_back(events, ways, verb):
+    """What it runs with counts, also for devices that it has to give up."""
+    guest = normalise({"name": "a", "memory_mib": 64, "boot": {"kernel": "/k"}, **events})
+    config = {"c_info": {"type": "pvh", "uuid": guest["uuid"]}, "b_info": {"max_memkb": 65536, "target_memkb": 65536, "kernel": "/k"},
+              "disks": [{"vdev": "xvda", "pdev_path": "/srv/a", "readwrite": 1}], "on_reboot": "restart", "on_crash": "restart", **events}
+    state = host.HostState(True, {"a": parse.Domain("a", 3, 64, 1, "-b----", 1.0)}, {"a": config})
+    steps = plan.steps([guest], state, plan.Places("/g", "/a"), consents=changes.Consents({way: ["a"] for way in ways}))
+    assert [renewal.way for renewal in steps.renew] == ([verb] if verb else [])
+    assert [entry.key for entry in steps.pending] == ([] if verb else ["disks"])
+
+
+def test_a_driver_domain_is_not_rebooted_for_a_device_either():
+    guest = normalise({"name": "a", "memory_mib": 64, "boot": {"kernel": "/k"}})
+    config = {"c_info": {"type": "pvh", "uuid": guest["uuid"]}, "b_info": {"max_memkb": 65536, "target_memkb": 65536, "kernel": "/k"},
+              "disks": [{"vdev": "xvda", "pdev_path": "/srv/a", "readwrite": 1}], "on_reboot": "restart", "on_crash": "restart"}
+    configs = {"a": config, "b": {"nics": [{"backend_domname": "a"}]}}
+    state = host.HostState(True, {"a": parse.Domain("a", 3, 64, 1, "-b----", 1.0)}, configs)
+    steps = plan.steps([guest], state, plan.Places("/g", "/a"), consents=changes.Consents({"reboot": ["a"], "recreate": ["a"]}))
+    assert (steps.renew, [(entry.key, entry.by) for entry in steps.pending]) == ([], [("disks", "detach")])
+
+
+def test_where_a_guest_is_counts_more_than_where_it_starts():
+    others = plan.Others.of({"xen02": {"a": "autostart"}, "xen03": {"a": "paused"}}, [])
+    assert others.moving("a") == "paused on xen03"
+    assert others.against("a") == "guest 'a': it is paused on xen03; it is never started a second time"
+    assert plan.Others.of({"xen02": {"a": "autostart"}}, []).moving("a") is None

@@ -44,7 +44,7 @@ def _warned(monkeypatch):
 
 def _command(step):
     """Short forms of a case file: `listed` is a row of `xl list` without the name (null for a host without the guest), `shows` what differs
-    from RUNNING in `xl list -l`, by dotted keys."""
+    from RUNNING in `xl list -l`, by dotted keys, and `also` what it shows of others."""
     if "listed" in step:
         row = f"web01 {step['listed']} 20.4\n" if step["listed"] else ""
         others = "".join(f"{other} -b---- 9.9\n" for other in step.get("others", []))
@@ -57,7 +57,8 @@ def _command(step):
             for parent in parents:
                 place = place.setdefault(parent, {})
             place[last] = value
-        return {"command": ["xl", "list", "-l"], "out": json.dumps([{"domid": 3, "config": config}])}
+        also = [{"domid": 5, "config": other} for other in step.get("also", [])]
+        return {"command": ["xl", "list", "-l"], "out": json.dumps([{"domid": 3, "config": config}, *also])}
     return step
 
 
@@ -73,6 +74,12 @@ def test_xl_guest(case, tmp_path, monkeypatch, warned):
     for name, target in case.get("links", {}).items():
         auto.mkdir(exist_ok=True)
         (auto / name).symlink_to(target)
+    for name in case.get("kept", []):
+        (guests / f"{name}.before").write_text("")
+    monkeypatch.setattr(host, "ORDERED", str(tmp_path / "userdata-d.{domid}.{uuid}.xl"))
+    ordered = tmp_path / f"userdata-d.3.{RUNNING['c_info']['uuid']}.xl"
+    if "ordered" in case:
+        ordered.write_text(render(normalise(STORED | case["ordered"])))
     seconds = iter(range(1000))
     monkeypatch.setattr(apply, "scratch", lambda: contextlib.nullcontext(str(scratch)))
     monkeypatch.setattr(start.time, "monotonic", lambda: next(seconds))
@@ -90,8 +97,12 @@ def test_xl_guest(case, tmp_path, monkeypatch, warned):
     if "after" in case:
         stored = sorted(os.listdir(guests)) if guests.exists() else []
         links = {name: os.readlink(auto / name) for name in os.listdir(auto)} if auto.exists() else {}
-        assert stored == [f"{name}.cfg" for name in case["after"]["files"]]
+        assert stored == [name if "." in name else f"{name}.cfg" for name in case["after"]["files"]]
         assert links == case["after"]["links"]
+    if "ordered_after" in case:
+        assert ordered.exists() is case["ordered_after"]
+    if "kept_text" in case:
+        assert (guests / "web01.before").read_text() == render(normalise(STORED | case["kept_text"]))
 
 
 @pytest.mark.parametrize("shape", [lambda leaves: leaves, lambda leaves: {"cpuid": leaves, "msr": []}], ids=["4.17", "4.20"])
@@ -193,3 +204,18 @@ def test_many_guests_cost_as_few_commands_as_one(pinned, tmp_path, monkeypatch):
                    {"command": ["xl", "vcpu-list"], "out": heading + "".join(vcpus)}] if pinned else [])],
         "output": {"changed": False, "pending": [], "actions": []},
     })
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_warnings_of_a_task_that_hides_its_output_tell_no_values(hidden, tmp_path, monkeypatch, warned):
+    monkeypatch.setattr(host, "xen_runs", lambda: True)
+    monkeypatch.setattr(host, "missing", frozenset)
+    guest = {**STORED, "autostart": None, "boot": {"image": "lab", "cmdline": "token=wanted"}, "disks": [{"path": "/dev/new"}]}
+    (tmp_path / "web01.cfg").write_text(render(normalise(guest)))
+    case = {"input": {"guests": [guest], "config_dir": str(tmp_path), "autostart_dir": str(tmp_path / "auto"), "detach": ["web01"],
+                      "_ansible_no_log": hidden},
+            "flags": {"check": True},
+            "run": [_command({"listed": "3 128 1 -b----"}), _command({"shows": {"b_info/cmdline": "token=shown"}})]}
+    command_cases.run("xl_guest", case)
+    assert any("boot.cmdline" in line for line in warned) and any("cannot have its devices" in line for line in warned)
+    assert any("token" in line or "/dev/new" in line for line in warned) is not hidden
