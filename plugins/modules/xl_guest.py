@@ -21,7 +21,7 @@ description:
   - Fails for a guest that it has rebooted or shut down and that does not run again, before the next is touched; what it ran with stays in
     O(config_dir) as C(NAME.before) until the guest runs with what is stored.
   - What a killed creation has left is taken away before the guest is started - a domain with the guest's UUID that never ran and has no
-    configuration yet, while no xl builds one.
+    configuration yet, whose creation a run of this module began and no xl goes on with.
   - Guests of the host that are not in the list are left alone and returned in RV(unmanaged).
   - In check mode a host on which Xen does not run yet counts as a host without guests.
 extends_documentation_fragment: xenfold.consolidation.attributes

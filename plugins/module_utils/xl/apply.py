@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, read_texts, write_atomically
@@ -36,10 +36,10 @@ def read(xl: Xl, guests: Sequence[Guest], places: Places) -> xl_host.HostState:
     unfinished: dict[str, int] = {}
     arriving: dict[str, Domain] = {}
     if any(domain.never_ran and not domain.name.endswith((INCOMING, LEFT)) for domain in domains.values()):
-        # Asked again while no xl can end or begin a creation: of two answers at two moments nothing could be concluded.
-        with xl_host.creations_held() as held:
-            domains, configs = xl.domains(), xl.configs()
-            unfinished, arriving = _half_there(guests, domains, xl.uuids(), configs, held)
+        # Asked again once it is clear that a creation has ended: of what was seen before, nothing could be concluded.
+        ended = {guest["name"] for guest in guests if xl_host.given_up(guest["name"])}
+        domains, configs = xl.domains(), xl.configs()
+        unfinished, arriving = _half_there(guests, domains, xl.uuids(), configs, ended)
     elif set(domains) - {DOM0}:
         configs = xl.configs()
     configs = xl_host.with_wanted_paths(configs, guests)
@@ -73,10 +73,10 @@ def _placing(xl: Xl, guests: Sequence[Guest], configs: Mapping[str, Any]) -> Pla
 
 
 def _half_there(
-    guests: Iterable[Guest], domains: Mapping[str, Domain], uuids: Mapping[int, str], configs: Mapping[str, Any], held: bool
+    guests: Iterable[Guest], domains: Mapping[str, Domain], uuids: Mapping[int, str], configs: Mapping[str, Any], ended: Collection[str],
 ) -> tuple[dict[str, int], dict[str, Domain]]:
-    """Guest -> domid, where a creation was killed: the domain has the guest's uuid, it never ran, and nobody builds it any more (`held`).
-    And domains without a name yet that somebody may be building, by their name to be.
+    """Guest -> domid, where a creation was killed: the domain has the guest's uuid, it never ran, and this module began to build it and no
+    longer does (`ended`). And domains without a name yet that somebody may be building, by their name to be.
 
     A domain has a configuration once it is whole (domcreate_complete in libxl_create.c). It then may be a guest that was restored or has
     moved here and waits for its first unpause, with all that it had in memory.
@@ -86,7 +86,7 @@ def _half_there(
     waiting = [domain for domain in domains.values() if domain.never_ran and domain.name not in configs]
     for guest, domain in ((guest, domain) for guest in guests for domain in waiting if uuids.get(domain.domid) == guest["uuid"]):
         name = guest["name"]
-        if domain.name in (name, NAMELESS) and held:
+        if domain.name in (name, NAMELESS) and name in ended:
             unfinished[name] = domain.domid
         elif domain.name == NAMELESS:
             arriving[name + INCOMING] = dataclasses.replace(domain, name=name + INCOMING)
@@ -139,7 +139,9 @@ def change_live(xl: Xl, changes: Iterable[LiveChange]) -> None:
 
 def clear(xl: Xl, steps: Steps, wait_seconds: int) -> None:
     """Take away what killed creations have left."""
-    for domid in steps.clear.values():
+    for name, domid in steps.clear.items():
+        if not xl_host.given_up(name):
+            raise GuestError(f"guest {name!r}: another run is just creating it (domain {domid}); run again when that has ended")
         xl.change(destroy(domid))
     if steps.clear:
         left = set(steps.clear.values())

@@ -11,6 +11,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import cp
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import disk_text, network_words
 
 _EVERY_CODE: tuple[int, ...] = ()
+TAKEN = 75
+"""A return code that xl does not have."""
 SCHEDULERS = {"credit": "sched-credit", "credit2": "sched-credit2"}
 
 
@@ -126,9 +128,9 @@ class Xl:
         result = self._runner.read(["xl", "create", "--dryrun", "--quiet", path], ok=_EVERY_CODE)
         return "" if result.rc == 0 else parse.parse_error(result.err) or f"return code {result.rc}"
 
-    def create(self, path: str) -> Result:
-        """Start a guest; the caller judges the return code."""
-        return self._runner.change(["xl", "create", path], ok=_EVERY_CODE)
+    def create(self, path: str, begun: str) -> Result:
+        """Start a guest; the caller judges the return code, TAKEN when another xl is at it. begun: a file that is locked while xl is."""
+        return self._runner.change(["flock", "-n", "-E", str(TAKEN), begun, "xl", "create", path], ok=_EVERY_CODE)
 
     def shut_down(self, domid: int, seconds: int) -> Result:
         """Tell a domain to shut down and wait until it has; the caller judges the return code, 124 when the time is up."""

@@ -3,12 +3,11 @@
 """What a host has of guests: domains, stored configurations, autostart links, and what guests need of it."""
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ ORDERED = "/var/lib/xen/userdata-d.{domid}.{uuid}.xl"
 tools/xl/xl_vmcontrol.c)."""
 OVMF = "/usr/share/ovmf/OVMF.fd"
 """Where Debian's libxl looks for it; of its package ovmf."""
-XL_CONF = "/etc/xen/xl.conf"
-XL_LOCK = "/var/lock/xl"
+CREATING = "/run/xenfold/creating"
+"""A file for each guest that is being created."""
 
 
 @dataclass(frozen=True)
@@ -70,37 +69,23 @@ def xen_version() -> str:
     return f"{major}.{minor}{extra}"
 
 
-@contextlib.contextmanager
-def creations_held() -> Iterator[bool]:
-    """Whether no xl builds a domain; then none begins to while this is held.
+def given_up(name: str) -> bool:
+    """Whether this module has begun to create a guest, and no xl that it started for that is alive any more.
 
-    xl has one lock for all of them: by hand, by xendomains, at a reboot, of a guest that arrives or is restored (tools/xl/xl_vmcontrol.c).
-    The kernel frees that of an xl that was killed. False as well for a lock that cannot be asked.
+    xl inherits the lock of the file, and so does the one that watches over the guest from then on; the kernel frees it with the last of
+    them. xl's own lock would not tell: without autoballoon xl does not take it.
     """
     try:
-        lock = os.open(_lock_file(), os.O_WRONLY | os.O_CLOEXEC)
+        file = os.open(f"{CREATING}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        yield False
-        return
+        return False
     try:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = True
-        except OSError:
-            free = False
-        yield free
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
     finally:
-        os.close(lock)
-
-
-def _lock_file() -> str:
-    """Where xl has its lock (xl.conf(5))."""
-    try:
-        text = Path(XL_CONF).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    named = re.findall(r"""^\s*lockfile\s*=\s*["'](.+?)["']""", text, re.MULTILINE)
-    return named[-1] if named else XL_LOCK
+        os.close(file)
 
 
 def read_links(directory: str) -> tuple[dict[str, str], tuple[str, ...]]:

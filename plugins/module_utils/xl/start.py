@@ -3,11 +3,14 @@
 """Starts a guest and waits for what guests do; every wait is bounded."""
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import TAKEN, Xl
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import Domain, parse_error
 
 Guest = Mapping[str, Any]
@@ -20,7 +23,14 @@ class GuestError(Exception):
 def start(xl: Xl, guest: Guest, path: str, wait_seconds: int) -> None:
     """Start one guest and wait until it is there and runs."""
     name = guest["name"]
-    result = xl.create(path)
+    begun = f"{xl_host.CREATING}/{name}"
+    os.makedirs(xl_host.CREATING, mode=0o700, exist_ok=True)
+    result = xl.create(path, begun)
+    if result.rc == TAKEN:
+        raise GuestError(f"guest {name!r}: another run is just creating it; run again when that has ended")
+    # Not in a `finally`: whoever is ended in between leaves it, for the next run to know whose half-built domain it finds.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(begun)
     if result.rc != 0:
         said = parse_error(result.err) or parse_error(result.out) or "nothing"
         if "console tty: timed out" in said:

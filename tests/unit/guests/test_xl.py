@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec i
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import (
     before,
     changes,
+    commands,
     compare,
     cpuid,
     cpus,
@@ -234,49 +237,25 @@ def test_the_filter_names_what_is_wrong():
         volumes_of([{"name": "a", "disks": [disk]}])
 
 
-TAKE = ("import fcntl, sys; file = open(sys.argv[1], 'r+'); fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB); print('taken', flush=True); "
-        "sys.stdin.read()")
-
-
-def _taken(lock):
-    """Another process that tries to take a lock as xl does, and keeps it until its input ends."""
-    return subprocess.Popen([sys.executable, "-c", TAKE, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.DEVNULL, text=True)
-
-
-def _held():
-    with host.creations_held() as held:
-        return held
-
-
-def test_no_xl_builds_a_domain_while_its_lock_is_held_here(tmp_path, monkeypatch):
-    lock = tmp_path / "xl"
-    lock.touch()
-    monkeypatch.setattr(host, "XL_LOCK", str(lock))
-    monkeypatch.setattr(host, "XL_CONF", str(tmp_path / "none"))
-    with host.creations_held() as held, _taken(lock) as other:
-        assert held
-        assert other.communicate()[0] == ""
-    with _taken(lock) as other:
-        assert other.stdout.readline() == "taken\n"
-        assert not _held()
-        other.kill()
-        other.wait()
-        # The lock of a killed xl is nobody's.
-        assert _held()
-
-
-@pytest.mark.parametrize(("conf", "held"), [
-    (None, True), ("#lockfile=\"NAME\"\n", True), ("lockfile = 'DIR/other'  # here\n", False), ('lockfile="DIR/none"\n', False),
-])
-def test_a_lock_that_is_somewhere_else_or_nowhere(conf, held, tmp_path, monkeypatch):
-    (tmp_path / "xl").touch()
-    (tmp_path / "other").mkdir()
-    if conf is not None:
-        (tmp_path / "xl.conf").write_text(f"# xl.conf\n{conf.replace('DIR', str(tmp_path))}")
-    monkeypatch.setattr(host, "XL_LOCK", str(tmp_path / "xl"))
-    monkeypatch.setattr(host, "XL_CONF", str(tmp_path / "xl.conf"))
-    assert _held() is held
+def test_a_creation_is_given_up_when_no_xl_of_it_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "CREATING", str(tmp_path))
+    assert not host.given_up("web01")
+    file = tmp_path / "web01"
+    # As the module does it: what is run inherits the lock, and so does what that leaves in the background.
+    script = "sleep 60 > /dev/null & echo $!; read line"
+    argv = ["flock", "-n", "-E", str(commands.TAKEN), str(file)]
+    with subprocess.Popen([*argv, "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        left = int(running.stdout.readline())
+        try:
+            assert not host.given_up("web01")
+            assert subprocess.run([*argv, "true"], check=False).returncode == commands.TAKEN
+            running.communicate("\n")
+            assert not host.given_up("web01")
+        finally:
+            os.kill(left, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not host.given_up("web01"):
+        assert time.monotonic() < deadline
 
 
 WAITING = [changes.Pending.of("a", "k", 1, 2, by) for by in changes.WAYS]

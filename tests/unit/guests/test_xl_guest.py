@@ -85,7 +85,11 @@ def test_xl_guest(case, tmp_path, monkeypatch, warned):
     monkeypatch.setattr(start.time, "monotonic", lambda: next(seconds))
     monkeypatch.setattr(start.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(host, "xen_runs", lambda: case.get("xen", True))
-    monkeypatch.setattr(host, "creations_held", lambda: contextlib.nullcontext(not case.get("building", False)))
+    creating = tmp_path / "creating"
+    monkeypatch.setattr(host, "CREATING", str(creating))
+    creating.mkdir()
+    for name in case.get("begun", []):
+        (creating / name).touch()
     monkeypatch.setattr(host, "missing", lambda needs: frozenset(needs) & frozenset(case.get("missing", [])))
     result = command_cases.run("xl_guest", case)
     if "pending_keys" in case:
