@@ -90,15 +90,16 @@ def ensure_image(release_name: str, kind: str) -> Store:
     need_programs(BUILD_PROGRAMS)
     need_disk(BUILD_DISK_MIB, store.folder, f"building the {kind} image")
     store.folder.mkdir(parents=True, exist_ok=True)
-    with _one_builder(store.folder):
+    # Of two kinds two may be built at once.
+    with _alone(store.folder / f"{kind}.lock"):
         if not store.has(kind):
             _build(store, kind)
     return store
 
 
 @contextmanager
-def _one_builder(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _alone(lock: Path) -> Iterator[None]:
+    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -110,7 +111,9 @@ def _build(store: Store, kind: str) -> None:
     begun = time.monotonic()
     if not store.release.proven:
         say(f"release {store.release.name} is prepared for but not proven: Debian 12 is what the tests run on")
-    _make_keys(store.keys)
+    shared = store.folder / "shared.lock"
+    with _alone(shared):
+        _make_keys(store.keys)
     work = store.folder / f"{kind}.work"
     if work.exists():
         shutil.rmtree(work)
@@ -124,8 +127,9 @@ def _build(store: Store, kind: str) -> None:
     target.mkdir()
     if kind == "xen":
         _write_boot_files(store.release, root, target)
-    if not (store.guest / "initrd").exists():
-        _write_guest(store, root, work)
+    with _alone(shared):
+        if not (store.guest / "initrd").exists():
+            _write_guest(store, root, work)
     say("writing the disk")
     raw = work / "root.img"
     if kind == "xen":

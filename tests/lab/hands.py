@@ -225,13 +225,17 @@ class Hands:
             assert watch.result().returncode == 0, f"{point.role}: `{point.marker}` was not seen within two minutes:\n{last(log)}"
 
     def kill_controller(self, point: Point, with_module: bool = True) -> None:
-        """Start the run and end it at the point by SIGKILL: the controller with all its processes and connections, and with
-        `with_module` what it had begun on the host. Else that goes on there by itself, and this returns when it has ended."""
+        """Start the run and end it at the point by SIGKILL: the controller with all its processes, and with `with_module` what
+        it had begun on the host. Else that goes on there by itself (without_controllers)."""
         then = f"for s in $({MODULES}); do pkill -KILL -s $s; done; true" if with_module else "true"
         with self._under_way(point) as (process, log):
             self._seen(point, process, log, then)
+
+    def without_controllers(self, *hosts: str) -> None:
+        """The connections of controllers that were killed end as well, and what they had begun on hosts comes to its end."""
         self.drop_connections()
-        self.wait(point.host, f"test -z \"$({MODULES})\"", 240, "ps -ef --forest")
+        for host in hosts:
+            self.wait(host, f"test -z \"$({MODULES})\"", 240, "ps -ef --forest")
 
     def cut_power(self, point: Point) -> None:
         """Start the run and pull the host's plug at the point."""

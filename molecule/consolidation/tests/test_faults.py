@@ -11,6 +11,7 @@ import os
 import random
 import re
 import time
+from collections.abc import Sequence
 
 import pytest
 from scene import HOSTS, Scene, addresses, lab_settings
@@ -82,7 +83,7 @@ POINTS = {
         "storage", "xen01", PROVISION, with_array("extra", 1, [member(1, 5), member(1, 6)]),
         "grep -q ' raid1 ' /proc/mdstat", array_holds("extra"), words=("--tags", "storage"),
     ),
-    "network": bridge_point("xen01"),
+    "network": bridge_point("xen02"),
     # In the middle of update-grub, after the files. The touch makes the menu older than the drop-in, as a cut-off run leaves it.
     "dom0": Point(
         "dom0", "xen01", PROVISION,
@@ -98,7 +99,7 @@ POINTS = {
     ),
     # Its configuration is there and the guest is about to be started.
     "guests": Point(
-        "guests", "xen01", "molecule/consolidation/one_guest.yml",
+        "guests", "xen02", "molecule/consolidation/one_guest.yml",
         {"guests_definitions": [{
             "name": "extra01", "type": "pvh", "vcpus": 1, "memory_mib": 128, "tsc_mode": "native", "autostart": 20,
             "disks": [{"name": "data", "size_gib": 0.125, "volume_group": "vg_guests"}], "networks": [{"bridge": "xenbr0"}],
@@ -254,23 +255,30 @@ def test_disks_with_anything_on_them_are_refused_by_name_and_untouched(pair: Sce
 # A controller that dies
 
 
-def cut_and_finish(scene: Scene, point: Point, with_module: bool) -> None:
-    """The run is killed; the next converges, one more changes nothing, and what was there before is as it was."""
-    before = scene.domains(point.host)
-    scene.kill_controller(point, with_module)
-    scene.finish(point)
-    scene.holds(point.host, *point.holds)
-    after = scene.domains(point.host)
-    assert {name: after.get(name) for name in before} == before, "a guest was started anew"
-    assert scene.mark(point.host) == scene.marks[point.host]
+def cut_and_finish(scene: Scene, points: Sequence[Point], with_module: bool) -> None:
+    """Runs, each on a host of its own, are killed; the next converge, one more changes nothing, and what was there before is as it was."""
+    before = {point.host: scene.domains(point.host) for point in points}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda point: scene.kill_controller(point, with_module), points))
+        scene.without_controllers(*before)
+        list(pool.map(scene.finish, points))
+    for point in points:
+        scene.holds(point.host, *point.holds)
+        after = scene.domains(point.host)
+        there = before[point.host]
+        assert {name: after.get(name) for name in there} == there, "a guest was started anew"
+        assert scene.mark(point.host) == scene.marks[point.host]
 
 
-@pytest.mark.parametrize("role", sorted(POINTS))
-def test_a_run_whose_controller_is_killed_is_finished_by_the_next(pair: Scene, role: str) -> None:
-    cut_and_finish(pair, POINTS[role], with_module=True)
-    if role == "guests":
-        pair.wait("xen01", "grep -q 'xenfold guest extra01 up' /var/log/xen/console/guest-extra01.log", 180,
-                  "tail -n 20 /var/log/xen/console/guest-extra01.log; xl list")
+# Two at a time, since there are two hosts.
+@pytest.mark.parametrize("roles", [("storage", "network"), ("dom0", "guests")], ids="-".join)
+def test_runs_whose_controllers_are_killed_are_finished_by_the_next(pair: Scene, roles: tuple[str, str]) -> None:
+    points = [POINTS[role] for role in roles]
+    cut_and_finish(pair, points, with_module=True)
+    for point in points:
+        if point.role == "guests":
+            pair.wait(point.host, "grep -q 'xenfold guest extra01 up' /var/log/xen/console/guest-extra01.log", 180,
+                      "tail -n 20 /var/log/xen/console/guest-extra01.log; xl list")
 
 
 @pytest.mark.skipif(ROUNDS < 2, reason="repeated: make lab-soak")
@@ -281,7 +289,7 @@ def test_a_run_that_is_killed_at_any_time_is_finished_by_the_next(fresh: Scene, 
     point = POINTS[role]
     # From when the module is on the host; a run that is quicker than that ends by itself, and the rest must hold all the same.
     marker = f'test -n "$({MODULES})"'
-    cut_and_finish(fresh, dataclasses.replace(point, marker=marker, delay_seconds=chance.uniform(0, 10)), chance.random() < 0.5)
+    cut_and_finish(fresh, [dataclasses.replace(point, marker=marker, delay_seconds=chance.uniform(0, 10))], chance.random() < 0.5)
 
 
 # Power cuts

@@ -36,7 +36,8 @@ def counted(scene: Scene) -> list[int]:
     said: list[tuple[str, int]] = []
     for host in HOSTS:
         text = scene.run(host, f"cat /var/log/xen/console/guest-{GUEST}*.log 2>/dev/null; true")
-        said += [(found[1], int(found[2])) for found in re.finditer(r"^\[(.*?)\] count (\d+)\s*$", text, re.MULTILINE)]
+        # The guest's kernel may say something in the same line.
+        said += [(found[1], int(found[2])) for found in re.finditer(r"^\[(.*?)\].*?\bcount (\d+)", text, re.MULTILINE)]
     return [number for _time, number in sorted(said)]
 
 
@@ -66,6 +67,7 @@ def _moving(converged: Scene) -> Iterator[Scene]:
     yield converged
 
 
+@pytest.mark.skipif(ROUNDS < 2, reason="takes ten minutes: make lab-soak")
 def test_a_guest_moves_there_and_back_and_misses_nothing(moving: Scene) -> None:
     here, there = HOSTS
     for number in range(2 * ROUNDS):
