@@ -71,7 +71,7 @@ lab-test: lab-packages .venv/dev.stamp .vendor/stamp ## the scenarios on real Xe
 	$(BIN)/python -m pytest -s tests/lab
 
 lab-soak: lab-packages .venv/dev.stamp .vendor/stamp ## the repeated scenarios
-	XENFOLD_SOAK=5 $(BIN)/python -m pytest -s tests/lab
+	XENFOLD_SOAK=10 $(BIN)/python -m pytest -s tests/lab
 
 bench-data:
 	@test -d "$(BENCH)" || { echo "make bench: BENCH: value '$(BENCH)', allowed the folder of the data (docs/benchmarks.md): make bench BENCH=/path/to/data"; exit 2; }

@@ -3,6 +3,7 @@
 """Runs the README's tutorial on the lab as a reader would: every command, and every line that is shown below one."""
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from tests.lab.emulation import fault_of
 
 ROOT = Path(__file__).resolve().parents[2]
+ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 ESTATE = ROOT / "inventories" / "lab" / "group_vars" / "all" / "estate.yml"
 
 
@@ -60,6 +62,7 @@ def follow() -> str | None:
     return None
 
 
+@pytest.mark.skipif(ROUNDS < 2, reason="makes the two hosts of molecule/consolidation once more, a quarter of an hour: make lab-soak")
 def test_the_tutorial_says_what_happens(estate: Callable[[], None]) -> None:
     assert not (ROOT / "build" / "lab" / "lab").exists(), "the lab of `make lab` runs; end it first: make lab-down"
     assert len(steps((ROOT / "README.md").read_text())) > 10
