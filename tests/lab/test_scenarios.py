@@ -20,10 +20,10 @@ from tests.lab.emulation import fault_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MOLECULE = str(Path(sys.executable).parent / "molecule")
-# Two hosts fill two cores.
-SCENARIOS = ("consolidation",)
+# Each has two hosts, which fill two cores, or changes that must be confirmed in time.
+SCENARIOS = ("network", "consolidation")
 # Each has one host, so two of them run at a time: one from each row, in this order.
-SIDE_BY_SIDE = (("dom0",), ("powercut", "network"))
+SIDE_BY_SIDE = (("dom0",), ("powercut",))
 # Long: with make lab-soak alone.
 LONG = ("ifupdown", "storage")
 # How often tests inside of scenarios repeat what they do, each time at another point.
