@@ -50,6 +50,8 @@ _value:
   description:
     - C(verdicts), C(settle) and C(forget) with what is to be done on each host, for M(xenfold.consolidation.xl_move_settle), and
       C(problems), what only a person may decide, with the exact state and what to do.
+    - Of guests that move with their disks C(volumes) with what is to be done on each host, for M(xenfold.consolidation.volume_settle), and
+      C(start), those that run nowhere and are to be started, each with C(workload) and C(to).
     - C(lines) and C(failed) for the steps of O(wave).
   type: dict
 """
@@ -57,7 +59,7 @@ _value:
 import json
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import progress
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import offline, progress
 
 
 def _plain(*values: Any) -> Any:
@@ -67,7 +69,13 @@ def _plain(*values: Any) -> Any:
 
 def _moves_judged(found: Any, plan: Any, guests: Any, hosts: Any, wave: Any = None, results: Any = None) -> dict[str, Any]:
     found, plan, guests, hosts, wave, results = _plain(found, plan, guests, list(hosts), wave or {"moves": []}, results or {})
-    judgement = progress.judged(plan, found, guests, set(hosts) - set(found), wave["moves"])
+    silent = set(hosts) - set(found)
+    judgement = progress.judged(plan, found, guests, silent, wave["moves"])
+    with_disks = offline.judged(found, guests, silent, plan, wave.get("offline", ()))
+    for host, left in with_disks.pop("leave").items():
+        judgement["forget"].setdefault(host, []).extend(left)
+    judgement |= {key: judgement[key] + with_disks.pop(key) for key in ("verdicts", "problems")}
+    judgement |= with_disks
     return judgement | progress.report(wave, judgement, results, guests, len(plan["moves"]))
 
 

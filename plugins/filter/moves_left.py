@@ -9,7 +9,7 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Takes the steps of a plan that are done as done when the hosts say so, not by any journal.
-positional: found, guests, hosts, limited
+positional: found, guests, hosts, limited, offline, start
 options:
   _input:
     description: The plan, as P(xenfold.consolidation.placement#module) wrote it.
@@ -33,6 +33,15 @@ options:
     type: list
     elements: str
     required: true
+  offline:
+    description: Guests that may be shut down to move with their disks, V(all) for all.
+    type: raw
+    default: []
+  start:
+    description: What P(xenfold.consolidation.moves_judged#filter) returned in C(start).
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -44,8 +53,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(steps), each with C(done); C(waves) with what is left of them, as C(moves) and C(define); C(forget), the guests that have moved away
-      from a host and have a link or configuration there; C(settled), hosts of steps that are done; C(sends) and C(needs) by host.
+    - C(steps), each with C(done); C(waves) with what is left of them, as C(moves), C(offline) and C(define); C(forget), the guests that
+      have moved away from a host and have a link or configuration there; C(settled), hosts of steps that are done; C(sends),
+      C(sends_volumes) and C(needs) by host; C(lacking), the steps that wait for consent.
     - C(problems), which stand against beginning at all.
   type: dict
 """
@@ -54,6 +64,7 @@ import json
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import offline as with_disks
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import progress
 
 
@@ -62,12 +73,18 @@ def _plain(*values: Any) -> Any:
     return json.loads(json.dumps(values))
 
 
-def _moves_left(plan: Any, found: Any, guests: Any, hosts: Any, limited: Any) -> dict[str, Any]:
-    plan, found, guests, hosts, limited = _plain(plan, found, guests, list(hosts), list(limited))
+def _moves_left(
+    plan: Any, found: Any, guests: Any, hosts: Any, limited: Any, offline: Any = (), start: Any = (),
+) -> dict[str, Any]:
+    plan, found, guests, hosts, limited, offline, start = _plain(plan, found, guests, list(hosts), list(limited), offline, list(start))
     errors = progress.check_plan(plan, guests, hosts)
     if errors:
         raise AnsibleFilterError("moves_left: " + "; ".join(errors))
-    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found))
+    try:
+        consents = with_disks.names_in("moves_offline", offline, guests)
+    except ValueError as error:
+        raise AnsibleFilterError(f"moves_left: {error}") from None
+    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found), consents, start)
 
 
 class FilterModule:

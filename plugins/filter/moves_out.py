@@ -9,7 +9,7 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - The moves of a wave that begin on a host, as M(xenfold.consolidation.xl_move) takes them.
-positional: host, guests, peers
+positional: host, guests, peers, found, limits
 options:
   _input:
     description: Moves, as in a wave of P(xenfold.consolidation.moves_left#filter).
@@ -29,6 +29,14 @@ options:
     type: list
     elements: dict
     required: true
+  found:
+    description: What hosts told, as host -> result of M(xenfold.consolidation.xl_move_info) with volumes. Needed for offline moves.
+    type: dict
+    default: {}
+  limits:
+    description: C(mibps) and C(shutdown_seconds) of offline moves.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -39,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Moves with step, guest, uuid, to, address and port.
+  description: Moves with step, guest, uuid, to, address and port; offline ones also with volumes and limits.
   type: list
   elements: dict
 """
@@ -56,9 +64,9 @@ def _plain(*values: Any) -> Any:
     return json.loads(json.dumps(values))
 
 
-def _moves_out(moves: Any, host: Any, guests: Any, peers: Any) -> list[dict[str, Any]]:
+def _moves_out(moves: Any, host: Any, guests: Any, peers: Any, found: Any = None, limits: Any = None) -> list[dict[str, Any]]:
     try:
-        return progress.outgoing(*_plain(list(moves), str(host), guests, list(peers)))
+        return progress.outgoing(*_plain(list(moves), str(host), guests, list(peers), found or {}, limits or {}))
     except ValueError as error:
         raise AnsibleFilterError(f"moves_out: {error}") from None
 

@@ -55,8 +55,8 @@ def _moves_problems(waves: Any, found: Any, guests: Any) -> list[str]:
     lines: list[str] = []
     earlier: list[str] = []
     for wave in waves:
-        lines += preconditions.problems(wave["moves"], wave["define"], found, guests, earlier)
-        earlier += [step["workload"] for step in [*wave["moves"], *wave["define"]]]
+        lines += preconditions.problems([*wave["moves"], *wave.get("offline", ())], wave["define"], found, guests, earlier)
+        earlier += [step["workload"] for step in [*wave["moves"], *wave.get("offline", ()), *wave["define"]]]
     return lines
 
 

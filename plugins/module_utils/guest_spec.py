@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.images import first_boot
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import cpuid
 
 Guest = Mapping[str, Any]
@@ -44,6 +45,7 @@ GUEST_SPEC: dict[str, dict[str, Any]] = {
             "name": {"type": "str"},
             "size_gib": {"type": "float"},
             "volume_group": {"type": "str"},
+            "image": {"type": "str"},
             "path": {"type": "str"},
             "format": {"type": "str", "choices": ["raw", "qcow2", "vhd"], "default": "raw"},
             "vdev": {"type": "str"},
@@ -91,6 +93,7 @@ GUEST_SPEC: dict[str, dict[str, Any]] = {
             "cmdline": {"type": "str"},
         },
     },
+    "first_boot": {"type": "dict", "options": first_boot.FIRST_BOOT_SPEC},
     "on_poweroff": {"type": "str", "choices": _EVENTS, "default": "destroy"},
     "on_reboot": {"type": "str", "choices": _EVENTS, "default": "restart"},
     "on_crash": {"type": "str", "choices": _CRASH_EVENTS, "default": "restart"},
@@ -135,6 +138,8 @@ _LAST_CPU = 4095
 """Xen is never built for more CPUs (its Kconfig, NR_CPUS)."""
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LARGEST_DEVICE_MAPPER_NAME = 127
+_SUFFIX = ".filling"
+"""The longest that the name of a volume ends in for a while (lvm/volumes.py; `.removed` in removal/plan.py)."""
 _TYPES: dict[str, tuple[Any, str]] = {
     "str": (str, "a text"), "int": (int, "a whole number"), "float": ((int, float), "a number"),
     "bool": (bool, "true or false"), "list": (list, "a list"), "dict": (Mapping, "a mapping of keys and values"),
@@ -180,7 +185,7 @@ def check_guest(guest: Any) -> list[str]:
     full = {key: rule["default"] for key, rule in GUEST_SPEC.items() if "default" in rule} | given(guest)
     name_error = check_name(full["name"])
     errors += [name_error] if name_error else []
-    for check in (_check_size, _check_scheduling, _check_disks, _check_networks, _check_pci, _check_boot):
+    for check in (_check_size, _check_scheduling, _check_disks, _check_networks, _check_pci, _check_boot, _check_first_boot):
         errors += check(full)
     return errors
 
@@ -217,7 +222,7 @@ def _shape(spec: Mapping[str, Mapping[str, Any]], values: Guest, path: str) -> l
             continue
         kind, words = _TYPES[rule["type"]]
         if not isinstance(value, kind) or (isinstance(value, bool) and rule["type"] != "bool"):
-            errors.append(_wrong(place, value, words))
+            errors.append(f"{place}: value of another kind, allowed {words}" if rule.get("no_log") else _wrong(place, value, words))
         elif "choices" in rule and value not in rule["choices"]:
             errors.append(_wrong(place, value, ", ".join(rule["choices"])))
         elif rule["type"] == "list":
@@ -232,7 +237,7 @@ def _shape(spec: Mapping[str, Mapping[str, Any]], values: Guest, path: str) -> l
         elif key in _RANGES and not is_in_range(key, value):
             low, high, unit = _RANGES[key]
             errors.append(_wrong(place, value, f"{low} to {high} {unit}".rstrip()))
-        elif rule["type"] == "str" and "choices" not in rule and not (value and value.isascii() and value.isprintable()):
+        elif rule["type"] == "str" and not {"choices", "no_log"} & set(rule) and not (value and value.isascii() and value.isprintable()):
             errors.append(_wrong(place, value, "a text of printable ASCII characters that is not empty"))
     return errors
 
@@ -323,7 +328,7 @@ def _check_access(key: str, kind: str, disk: Guest, vdev: str) -> list[str]:
 def _check_cdrom(key: str, kind: str, disk: Guest) -> list[str]:
     """A drive of an HVM guest's QEMU, with or without a medium; a PV guest has it as a disk that is called one."""
     errors = [_wrong(f"{key}.{other}", disk[other], "a CD has a path, or is an empty drive")
-              for other in ("size_gib", "volume_group", "limits") if other in disk]
+              for other in ("size_gib", "volume_group", "image", "limits") if other in disk]
     if kind == "pvh":
         return [*errors, _wrong(f"{key}.cdrom", True, "only for the types hvm and pv; this guest is pvh (path with access: ro is a disk "
                                 "that it can read)")]
@@ -380,7 +385,7 @@ def _check_disk_source(key: str, name: str, disk: Guest) -> list[str]:
     if "path" in disk:
         errors = [
             _wrong(f"{key}.{other}", disk[other], "either path, or size_gib with volume_group")
-            for other in ("size_gib", "volume_group") if other in disk
+            for other in ("size_gib", "volume_group", "image") if other in disk
         ]
         if disk["path"].startswith("/dev/") and disk.get("format", "raw") != "raw":
             errors.append(_wrong(f"{key}.format", disk["format"], "raw for a block device"))
@@ -398,8 +403,11 @@ def _check_disk_source(key: str, name: str, disk: Guest) -> list[str]:
         errors.append(_wrong(f"{key}.volume_group", disk["volume_group"], "a name of letters, digits, '_', '+', '.' and '-'"))
     if disk.get("format", "raw") != "raw":
         errors.append(_wrong(f"{key}.format", disk["format"], "raw for a volume"))
+    if "image" in disk and not _NAME.fullmatch(disk["image"]):
+        errors.append(_wrong(f"{key}.image", disk["image"], "the name of a disk image: lower-case letters, digits, '.' and '-'"))
     if not errors:
-        device = "-".join(part.replace("-", "--") for part in (disk["volume_group"], f"{name}-{disk['name']}"))
+        volume = f"{name}-{disk['name']}" + (_SUFFIX if "image" in disk else "")
+        device = "-".join(part.replace("-", "--") for part in (disk["volume_group"], volume))
         if len(device) > _LARGEST_DEVICE_MAPPER_NAME:
             errors.append(_wrong(f"{key}.name", disk["name"], f"shorter names: the device would be {device}, "
                                  f"{len(device)} characters of at most {_LARGEST_DEVICE_MAPPER_NAME}"))
@@ -441,6 +449,37 @@ def _check_boot(guest: Guest) -> list[str]:
     if not guest["disks"]:
         errors.append("disks: is empty; without boot.image and boot.kernel the guest boots from its first disk")
     return errors
+
+
+def _check_first_boot(guest: Guest) -> list[str]:
+    """The seed disk is found, too, in a definition that was normalised before; it counts as the one that would be made."""
+    if "first_boot" not in guest:
+        return []
+    said = given(guest["first_boot"])
+    errors = first_boot.check(said, len(guest["networks"]))
+    disks = [given(disk) for disk in guest["disks"]]
+    if not any(disk.get("volume_group") for disk in disks):
+        errors.append("first_boot: needs a disk with volume_group, beside which its seed lies; this guest has none")
+    elif len(disks) == 26 and not any(disk.get("vdev") == first_boot.SEED_VDEV for disk in disks):
+        errors.append("disks: value 26 disks, allowed at most 25 beside first_boot, which has one")
+    if errors:
+        return errors
+    wanted = seed_disk(guest)
+    for index, disk in enumerate(disks):
+        seed = {key: value for key, value in wanted.items() if disk.get(key) != value}
+        if seed and (str(disk.get("name")).startswith("seed-") or disk.get("vdev") == first_boot.SEED_VDEV):
+            key = "vdev" if disk.get("vdev") == first_boot.SEED_VDEV else "name"
+            errors.append(_wrong(f"disks[{index}].{key}", disk[key], f"another one: {first_boot.SEED_VDEV} and names that begin with seed- "
+                                 "are those of the disk that first_boot makes"))
+    return errors
+
+
+def seed_disk(guest: Guest) -> dict[str, Any]:
+    """The disk with what a guest is told at its first boot: a small volume beside its first one, last of its devices."""
+    identity = {"name": guest["name"], "uuid": _uuid(guest), "first_boot": guest["first_boot"], "networks": _networks(guest)}
+    group = next(disk["volume_group"] for disk in guest["disks"] if disk.get("volume_group"))
+    return {"name": first_boot.seed_name(identity), "size_gib": first_boot.SEED_SIZE_GIB, "volume_group": group, "access": "ro",
+            "vdev": first_boot.SEED_VDEV}
 
 
 def _twice(what: str, values: Iterable[tuple[str, Any]]) -> list[str]:
@@ -525,16 +564,20 @@ def volume_name(guest_name: str, disk_name: str) -> str:
 def normalise(guest: Guest) -> dict[str, Any]:
     """A guest that check_guest found sound, with every key: defaults filled in, names derived, nothing left to guess.
 
-    Beyond the keys of GUEST_SPEC each disk has `target` (what xl is told, null for an empty drive), and `boot` has `kernel` and `ramdisk`
-    as paths on the host, null for an HVM guest that boots from its disk. Normalising twice changes nothing.
+    Beyond the keys of GUEST_SPEC each disk has `target` (what xl is told, null for an empty drive), `boot` has `kernel` and `ramdisk`
+    as paths on the host, null for an HVM guest that boots from its disk, and a guest with `first_boot` has its seed as last disk.
+    Normalising twice changes nothing.
     """
     full: dict[str, Any] = {key: rule.get("default") for key, rule in GUEST_SPEC.items()}
     full |= given(guest)
     name = full["name"]
-    full["uuid"] = (full["uuid"] or str(uuid.uuid5(_NAMESPACE, name))).lower()
+    full["uuid"] = _uuid(full)
     full["maxvcpus"] = full["maxvcpus"] or full["vcpus"]
     full["maxmem_mib"] = full["maxmem_mib"] or full["memory_mib"]
     disks = [_filled("disks", disk) for disk in full["disks"]]
+    if full["first_boot"]:
+        seed = seed_disk(full)
+        disks += [] if any(disk["name"] == seed["name"] for disk in disks) else [_filled("disks", seed)]
     for disk, vdev in zip(disks, _vdevs(disks, full["type"]), strict=True):
         disk["vdev"] = vdev
         disk["limits"] = given(disk["limits"] or {}) or None
@@ -543,10 +586,7 @@ def normalise(guest: Guest) -> dict[str, Any]:
         volume = f"/dev/{disk['volume_group']}/{volume_name(name, disk['name'])}" if disk["volume_group"] else None
         disk["target"] = disk["path"] or volume
     full["disks"] = disks
-    full["networks"] = [
-        _filled("networks", network) | {"mac": (network.get("mac") or mac_of(name, index)).lower()}
-        for index, network in enumerate(full["networks"])
-    ]
+    full["networks"] = _networks(full)
     full["pci"] = [{"address": device["address"].lower(), "permissive": bool(device.get("permissive"))} for device in full["pci"]]
     boot = dict.fromkeys(GUEST_SPEC["boot"]["options"]) | given(full["boot"] or {})
     if boot["image"]:
@@ -554,6 +594,15 @@ def normalise(guest: Guest) -> dict[str, Any]:
     boot["kernel"] = boot["kernel"] or GRUB.get(full["type"])
     full["boot"] = boot
     return full
+
+
+def _uuid(guest: Guest) -> str:
+    return (guest.get("uuid") or str(uuid.uuid5(_NAMESPACE, guest["name"]))).lower()
+
+
+def _networks(guest: Guest) -> list[dict[str, Any]]:
+    return [_filled("networks", network) | {"mac": (network.get("mac") or mac_of(guest["name"], index)).lower()}
+            for index, network in enumerate(guest["networks"])]
 
 
 def _filled(key: str, part: Guest) -> dict[str, Any]:

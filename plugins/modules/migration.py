@@ -9,11 +9,13 @@ short_description: Let the hosts of a pool send guests to each other
 version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
-  - Makes the key with which this host sends guests, which never leaves it, and returns its public part with the host's own SSH keys.
+  - Makes the keys with which this host sends guests, which never leave it, and returns their public parts with the host's own SSH keys.
   - With O(peers), writes them into a file of known hosts of its own, lets each of them run C(xl migrate-receive) here and nothing else, and
     brings the program that carries out a move.
-  - A peer that is not in O(peers) any more loses its line. Lines of C(authorized_keys) without the comment C(xenfold-migration:HOST) are
-    never touched.
+  - With O(volumes), all of it once more with a key of its own, for guests that move with their disks - each peer may fill volumes here that
+    are tagged as being filled by it, and nothing else.
+  - A peer that is not in O(peers) any more loses its line. Lines of C(authorized_keys) without the comment C(xenfold-migration:HOST)
+    or C(xenfold-volumes:HOST) are never touched.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
   peers:
@@ -37,6 +39,9 @@ options:
       public_key:
         description: The key with which it sends, as RV(public_key). Empty, in check mode alone, for one that is yet to be made.
         type: str
+      volume_key:
+        description: The key with which it fills volumes, as RV(volume_key).
+        type: str
       host_keys:
         description: Keys of its SSH server, as RV(host_keys).
         type: list
@@ -46,6 +51,10 @@ options:
         description: Whether it has told its keys. What a host that has not may do already stays.
         type: bool
         default: true
+  volumes:
+    description: Whether guests with disks of the host itself are to move, too. Without it, what a peer may do with volumes stays.
+    type: bool
+    default: false
   key_dir:
     description: Directory of key and known hosts.
     type: str
@@ -59,7 +68,7 @@ options:
     type: str
     default: /etc/ssh
   program:
-    description: Where the program goes.
+    description: Where the program goes. Those that move disks lie beside it.
     type: str
     default: /usr/local/lib/xenfold/move.py
 """
@@ -81,6 +90,10 @@ EXAMPLES = r"""
 RETURN = r"""
 public_key:
   description: Public part of this host's key, without comment; empty in check mode while it is to be made.
+  returned: success
+  type: str
+volume_key:
+  description: The same of its key for volumes; empty without O(volumes).
   returned: success
   type: str
 host_keys:
@@ -108,7 +121,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
     read_texts,
     write_atomically,
 )
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import program, trust
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import program, trust, volume_receive, volume_send
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 PEER_SPEC = {
@@ -116,6 +129,7 @@ PEER_SPEC = {
     "addresses": {"type": "list", "elements": "str", "default": []},
     "port": {"type": "int", "default": 22},
     "public_key": {"type": "str", "no_log": False},
+    "volume_key": {"type": "str", "no_log": False},
     "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "asked": {"type": "bool", "default": True},
 }
@@ -131,6 +145,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "peers": {"type": "list", "elements": "dict", "options": PEER_SPEC},
+            "volumes": {"type": "bool", "default": False},
             "key_dir": {"type": "str", "default": trust.KEY_DIR, "no_log": False},
             "authorized_keys": {"type": "str", "default": "/root/.ssh/authorized_keys", "no_log": False},
             "ssh_dir": {"type": "str", "default": "/etc/ssh"},
@@ -139,30 +154,35 @@ def main() -> None:
         supports_check_mode=True,
     )
     options, peers = module.params, module.params["peers"]
-    errors = trust.check_peers(peers or [], module.check_mode)
+    errors = trust.check_peers(peers or [], module.check_mode, options["volumes"])
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
-    key = Path(options["key_dir"], trust.KEY)
+    keys = [Path(options["key_dir"], name) for name in (trust.KEY, *([trust.VOLUME_KEY] if options["volumes"] else []))]
     known, authorized = f"{options['key_dir']}/{trust.KNOWN_HOSTS}", options["authorized_keys"]
-    texts = read_texts([f"{key}.pub", known, authorized, options["program"]])
-    made = key.exists() and bool(trust.public_key(texts[f"{key}.pub"] or ""))
-    actions = [] if made else [Action("make", f"key {key}")]
+    programs = {options["program"]: program}
+    if options["volumes"]:
+        directory = os.path.dirname(options["program"])
+        programs |= {f"{directory}/volume_send.py": volume_send, f"{directory}/volume_receive.py": volume_receive}
+    texts = read_texts([*(f"{key}.pub" for key in keys), known, authorized, *programs])
+    absent = [key for key in keys if not (key.exists() and trust.public_key(texts[f"{key}.pub"] or ""))]
+    actions = [Action("make", f"key {key}") for key in absent]
     wanted = []
     if peers is not None:
         wanted = [
             WantedFile(known, trust.known_hosts(texts[known] or "", peers), 0o644),
             # A file that is there keeps its mode and owner.
-            WantedFile(authorized, trust.authorized_keys(texts[authorized] or "", peers), 0o600 if texts[authorized] is None else None),
-            WantedFile(options["program"], inspect.getsource(program), 0o755),
+            WantedFile(authorized, trust.authorized_keys(texts[authorized] or "", peers, options["volumes"]),
+                       0o600 if texts[authorized] is None else None),
+            *(WantedFile(path, inspect.getsource(source), 0o755) for path, source in programs.items()),
         ]
         # One without any line of ours is not made.
         wanted = [file for file in differing(wanted, texts) if file.content or texts[file.path] is not None]
+    made = "".join(f"{action.line()}\n" for action in actions)
     actions += [Action("write", f"file {file.path}") for file in wanted]
-    result = outcome(actions) | {"diff": [*([] if made else [{"prepared": f"{actions[0].line()}\n"}]),
-                                          *(file_diff(file, texts) for file in wanted)]}
+    result = outcome(actions) | {"diff": [*([{"prepared": made}] if made else []), *(file_diff(file, texts) for file in wanted)]}
     if not module.check_mode:
         runner = Runner(module)
-        if not made:
+        for key in absent:
             os.makedirs(options["key_dir"], mode=0o700, exist_ok=True)
             # One half of a pair is what a run that was cut off has left.
             for path in (key, Path(f"{key}.pub")):
@@ -172,8 +192,9 @@ def main() -> None:
             os.makedirs(os.path.dirname(authorized), mode=0o700, exist_ok=True)
         for file in wanted:
             write_atomically(file)
-    public = read_texts([f"{key}.pub"])[f"{key}.pub"]
-    module.exit_json(**result, public_key=trust.public_key(public or ""), host_keys=host_keys(options["ssh_dir"]))
+    public = [trust.public_key(text or "") for text in read_texts(f"{key}.pub" for key in keys).values()]
+    module.exit_json(**result, public_key=public[0], volume_key=public[1] if options["volumes"] else "",
+                     host_keys=host_keys(options["ssh_dir"]))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,11 @@ options:
           volume_group:
             description: Volume group of the volume.
             type: str
+          image:
+            description:
+              - Name of the disk image that a new volume is filled with, for M(xenfold.consolidation.guest_image), which makes it. A volume
+                that is there is never written.
+            type: str
           path:
             description: Path of a block device or image file.
             type: str
@@ -209,6 +214,40 @@ options:
             type: str
           cmdline:
             description: Kernel command line, with O(guests[].boot.image) or O(guests[].boot.kernel).
+            type: str
+      first_boot:
+        description:
+          - What cloud-init in the guest is told when it boots first, by a small read-only disk (C(xvdz), data source NoCloud). It is a
+            volume beside that of the guest's first disk, made by M(xenfold.consolidation.guest_image); another content is another volume.
+        type: dict
+        suboptions:
+          hostname:
+            description: Host name. The guest's name when not given.
+            type: str
+          ssh_keys:
+            description: Public keys that may log in as the image's own user.
+            type: list
+            elements: str
+          networks:
+            description: Addresses of the guest's networks, in their order. Those without an entry are left to the image.
+            type: list
+            elements: dict
+            suboptions:
+              address:
+                description: Address with the length of its prefix, as V(10.0.0.5/24).
+                type: str
+              gateway:
+                description: Gateway.
+                type: str
+              nameservers:
+                description: Addresses of name servers.
+                type: list
+                elements: str
+              dhcp:
+                description: Whether the network is asked for all this; then nothing else may be given.
+                type: bool
+          user_data:
+            description: Text of cloud-init's user-data, as it is. It is never shown.
             type: str
       on_poweroff:
         description: What happens when the guest powers off.

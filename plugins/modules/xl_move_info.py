@@ -37,6 +37,28 @@ options:
         description: Port of its SSH server.
         type: int
         default: 22
+  volumes:
+    description: Whether to tell of volumes, too, and of moves of guests with their disks.
+    type: bool
+    default: false
+  volume_peers:
+    description: Hosts to which guests are to be sent with their disks, each as in O(peers).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the host.
+        type: str
+        required: true
+      address:
+        description: Its address.
+        type: str
+        required: true
+      port:
+        description: Port of its SSH server.
+        type: int
+        default: 22
   quiet_seconds:
     description: How long to wait for moves on this host to end before it is looked at.
     type: int
@@ -45,6 +67,10 @@ options:
     description: Directory of key and known hosts.
     type: str
     default: /etc/xenfold/migration
+  state_dir:
+    description: Directory of journals and logs.
+    type: str
+    default: /var/lib/xenfold/moves
   config_dir:
     description: Directory of the configurations, as C(NAME.cfg).
     type: str
@@ -120,10 +146,32 @@ deaf:
   description: Those of O(peers) to which nothing can be sent, with the reason.
   returned: success
   type: dict
+volumes:
+  description: Each logical volume with volume_group, name, size_bytes and tags.
+  returned: when O(volumes)
+  type: list
+  elements: dict
+groups:
+  description: By volume group its free_bytes and extent_bytes.
+  returned: when O(volumes)
+  type: dict
+stored:
+  description: Guests with a stored configuration.
+  returned: when O(volumes)
+  type: list
+  elements: str
+journals:
+  description: By guest what is written of its last move with its disks from this host - stage, phase, from, to, step and run.
+  returned: when O(volumes)
+  type: dict
+deaf_volumes:
+  description: Those of O(volume_peers) on which no volumes can be filled, with the reason.
+  returned: when O(volumes)
+  type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import facts, names, trust
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import facts, names, trust, units
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 PEER_SPEC = {
@@ -138,22 +186,29 @@ def main() -> None:
         argument_spec={
             "needs": {"type": "list", "elements": "str", "default": []},
             "peers": {"type": "list", "elements": "dict", "default": [], "options": PEER_SPEC},
+            "volumes": {"type": "bool", "default": False},
+            "volume_peers": {"type": "list", "elements": "dict", "default": [], "options": PEER_SPEC},
             "quiet_seconds": {"type": "int", "default": 0},
             "key_dir": {"type": "str", "default": trust.KEY_DIR, "no_log": False},
+            "state_dir": {"type": "str", "default": units.STATE_DIR},
             "config_dir": {"type": "str", "default": "/etc/xen/guests"},
             "autostart_dir": {"type": "str", "default": "/etc/xen/auto"},
         },
         supports_check_mode=True,
     )
     options = module.params
-    errors = [line for peer in options["peers"] for line in (
+    errors = [line for peer in [*options["peers"], *options["volume_peers"]] for line in (
         *names.check("host", peer["name"]), *names.check_address("address", peer["address"]), *names.check_port("port", peer["port"]))]
     errors += [f"needs: value {need!r}, allowed disk, file or bridge, and its path or name" for need in options["needs"] if " " not in need]
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
+    runner = Runner(module)
     try:
-        told = facts.read(Runner(module), options["config_dir"], options["autostart_dir"], options["needs"], options["peers"],
-                          options["key_dir"], options["quiet_seconds"])
+        told = facts.read(runner, options["config_dir"], options["autostart_dir"], options["needs"], options["peers"], options["key_dir"],
+                          options["quiet_seconds"])
+        if options["volumes"]:
+            places = units.Places(options["key_dir"], options["state_dir"], options["config_dir"], options["autostart_dir"])
+            told |= facts.read_volumes(runner, places, options["volume_peers"])
     except ValueError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **told)

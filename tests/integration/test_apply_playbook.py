@@ -18,7 +18,7 @@ import yaml
 from tests.unit.moves.samples import move, plan, uuid_of
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("migration_lock", "xl_move_info", "xl_move_settle", "xl_move", "xl_guest", "migration")
+MODULES = ("migration_lock", "xl_move_info", "xl_move_settle", "xl_move", "xl_guest", "migration", "volume_settle")
 STAND_IN = (Path(__file__).parent / "apply_stand_in.py").read_text(encoding="utf-8")
 HOSTS = ("xen01", "xen02", "xen03")
 PLAN = plan(move(1, "web01", "xen01", "xen02"), move(2, "db01", "xen01", "xen02"), move(3, "web02", "xen02", "xen03", 2),
@@ -40,8 +40,9 @@ class Scene:
         self.folder = folder
         self.world_file = folder / "world.json"
         self.save({
-            "hosts": {name: {"domains": [], "keeps": [], "moving": [], "lock": None, "free_mib": 1000} for name in HOSTS},
-            "fates": {}, "missing": [], "early": [], "calls": [],
+            "hosts": {name: {"domains": [], "keeps": [], "moving": [], "lock": None, "free_mib": 1000, "free_bytes": 2**30, "volumes": [],
+                             "journals": {}} for name in HOSTS},
+            "fates": {}, "missing": [], "early": [], "looks": [], "calls": [],
         })
         self.has("xen01", domain("web01"), domain("db01", 4))
         self.has("xen02", domain("web02"))
@@ -67,9 +68,15 @@ class Scene:
             "ansible_remote_tmp": str(self.folder / "tmp" / name),
             "network_bridges": [{"name": "xenbr0", "addresses": [f"10.9.0.{number}/24"]}], **changes.get(name, {}),
         } for number, name in enumerate(HOSTS, 1)}
-        group = {"estate_host": {"cpu_cores": 8, "memory_mib": 8192}, "dom0_memory_mib": 1024, "dom0_vcpus": 1}
+        group = {"estate_host": {"cpu_cores": 8, "memory_mib": 8192}, "dom0_memory_mib": 1024, "dom0_vcpus": 1,
+                 "storage_arrays": [{"name": "guests", "level": 1, "members": [
+                     {"id": f"ata-{number}", "serial": f"{{{{ inventory_hostname }}}}-{number}", "size_gib": 10, "iops": 100}
+                     for number in (1, 2)]}],
+                 "storage_volume_groups": [{"name": "vg0", "devices": ["/dev/md/guests"]}]}
         workloads = [{"name": name, "memory_mib": 128, "storage": "shared", "disks": [{"path": f"/dev/shared/{name}"}],
                       "networks": [{"bridge": "xenbr0"}], "demand": {"cpu_cores": 0.1}} for name in ("web01", "web02", "db01", "new01")]
+        workloads.append({"name": "disk01", "memory_mib": 128, "networks": [{"bridge": "xenbr0"}], "demand": {"cpu_cores": 0.1}, "disks": [
+            {"name": name, "size_gib": 0.01, "volume_group": "vg0"} for name in ("root", "data")]})
         (self.folder / "estate").mkdir(exist_ok=True)
         (self.folder / "estate" / "hosts.yml").write_text(yaml.safe_dump(
             {"all": {"vars": {"estate_workloads": workloads}, "children": {"xen_hosts": {"hosts": hosts, "vars": group}}}}))
@@ -243,3 +250,146 @@ def test_a_second_controller_is_told_and_touches_nothing_not_even_the_lock(scene
     code, text = scene.run("-e", "break_lock=other")
     assert (code, scene.where()["xen02"]) == (0, ["web01", "web02"]), text
     assert scene.world["hosts"]["xen02"]["lock"] is None
+
+
+# Guests with disks of their host
+
+OFFLINE = plan({**move(1, "disk01", "xen01", "xen02"), "method": "offline", "downtime_seconds": 42.0})
+CONSENT = ("-e", "moves_offline=disk01")
+SIZE = 12 * 2**20
+
+
+def disks(suffix: str = "", tag: str = "", *names: str) -> list[dict[str, Any]]:
+    return [{"name": f"disk01-{name}{suffix}", "size_bytes": SIZE, "tags": [tag] if tag else []} for name in names or ("root", "data")]
+
+
+MOVED = "xenfold.moved=disk01:xen02:20261129T164305Z"
+HANDED_OVER = {"disk01-data": [], "disk01-root": []}
+
+
+@pytest.fixture(name="local")
+def _local(tmp_path: Path) -> Scene:
+    """disk01 runs on xen01, whose volumes it has, and goes to xen02."""
+    scene = Scene(tmp_path)
+    scene.plan(OFFLINE)
+    scene.has("xen02")
+    scene.has("xen01", domain("disk01", 5), volumes=disks())
+    return scene
+
+
+def volumes(scene: Scene, host: str) -> dict[str, list[str]]:
+    return {volume["name"]: volume["tags"] for volume in sorted(scene.world["hosts"][host]["volumes"], key=lambda volume: volume["name"])}
+
+
+def at_home(scene: Scene) -> bool:
+    return scene.where()["xen01"] == ["disk01"] and volumes(scene, "xen01") == HANDED_OVER and scene.where()["xen02"] == []
+
+
+def arrived(scene: Scene) -> bool:
+    """It runs there alone, from disks that are like any others, and what it left behind is marked as that."""
+    left = volumes(scene, "xen01")
+    return (scene.where() == {"xen01": [], "xen02": ["disk01"], "xen03": []} and volumes(scene, "xen02") == HANDED_OVER
+            and sorted(left) == ["disk01-data.moved", "disk01-root.moved"]
+            and all(len(tags) == 1 and tags[0].startswith("xenfold.moved=disk01:xen02:") for tags in left.values())
+            and scene.world["hosts"]["xen01"]["keeps"] == [] and scene.world["hosts"]["xen02"]["keeps"] == ["disk01"])
+
+
+def test_an_offline_move_needs_consent_and_a_preview_shows_it(local: Scene) -> None:
+    code, text = local.run()
+    assert code == 2, text
+    assert ("Nothing was moved: step 1: disk01 goes offline from xen01 to xen02, with about 42 s of downtime if nothing of its disks could"
+            " be copied before; by consent: -e moves_offline=disk01") in text
+    assert at_home(local)
+    assert local.calls("volume_settle", "xl_move", "migration") == []
+    code, text = local.run("--check", "--diff")
+    assert code == 0, text
+    assert "disk01 from xen01 to xen02, offline, down for about 42.0 s or less" in text
+    assert "needs consent: step 1: disk01" in text
+    assert "+create volume vg0/disk01-root.coming: 0.0117188 GiB, to be filled by xen01" in text
+    assert at_home(local)
+    code, text = local.run("-e", "moves_offline=disk02")
+    assert code == 2, text
+    assert "moves_offline: value 'disk02', allowed all, or a list of guests of the estate" in text
+
+
+@pytest.mark.parametrize("consent", ["all", "[disk01,web01]", '["disk01"]'])
+def test_a_guest_moves_with_its_disks(local: Scene, consent: str) -> None:
+    local.change(looks=[{"disk01": "first 1"}, {"disk01": "first 2"}, {"disk01": "second 9"}])
+    code, text = local.run("-e", f"moves_offline={consent}", "-e", "moves_mibps=50")
+    assert code == 0, text
+    assert arrived(local), (local.where(), local.world["hosts"])
+    assert "disk01: first pass, 10 of 100 bytes, 4 of them sent" in text
+    assert text.count("10 of 100 bytes") == 3
+    assert "step 1 of 1: disk01 is handed over to xen02, 0.01 GiB of disks from xen01 in 64.2 s, 4.0 MiB of them while it was down" in text
+    assert re.search(r"disk01 was down for [0-9.]+ s, from its shutdown on xen01 to its start \(planned: 42.0 s\)", text), text
+    begun = next(call for call in local.world["calls"] if call["module"] == "xl_move")["moves"][0]
+    assert (begun["mibps"], begun["shutdown_seconds"], begun["address"]) == (50, 300, "10.9.0.2")
+    assert begun["volumes"] == [{"volume_group": "vg0", "name": f"disk01-{name}", "size_bytes": SIZE, "fresh": True}
+                                for name in ("data", "root")]
+    assert {call["volumes"] for call in local.world["calls"] if call["module"] == "migration"} == {True}
+    code, text = local.run()
+    assert code == 0, text
+    assert text.count("changed=0") == 3
+    assert "1 of 1 steps are done" in text
+
+
+@pytest.mark.parametrize(("fate", "message"), [
+    ("it does not shut down", "disk01 stays on xen01: its move ended with 1, and said: it does not shut down"),
+    ("the host dies in the second pass", "disk01 is down and starts again on xen01: its unit was killed"),
+    ("arrives and does not start", "back where they came from, as they did not start: disk01"),
+])
+def test_whatever_fails_leaves_it_running_at_home_and_the_next_run_goes_on(local: Scene, fate: str, message: str) -> None:
+    local.change(fates={"disk01": fate})
+    code, text = local.run(*CONSENT)
+    assert code == 2, text
+    assert message in text
+    assert at_home(local), (local.where(), volumes(local, "xen01"))
+    assert volumes(local, "xen02") == {f"disk01-{name}.coming": ["xenfold.coming=disk01:xen01"] for name in ("data", "root")}
+    local.change(fates={})
+    code, text = local.run(*CONSENT)
+    assert (code, arrived(local)) == (0, True), text
+    begun = next(call for call in local.world["calls"] if call["module"] == "xl_move")["moves"][0]
+    assert [volume["fresh"] for volume in begun["volumes"]] == [False, False]
+
+
+def test_a_hand_over_that_was_cut_off_is_finished_in_the_same_run(local: Scene) -> None:
+    local.change(fates={"disk01": "the host dies after the first rename"})
+    code, text = local.run(*CONSENT)
+    assert (code, arrived(local)) == (0, True), text
+
+
+COMING, COMPLETE = "xenfold.coming=disk01:xen01", "xenfold.complete=disk01:xen01"
+CRASHES = [
+    ("while it was down", disks(), disks(".coming", COMING), "xen01"),
+    ("after the target was complete, before the first rename", disks(), disks(".coming", COMPLETE), "xen01"),
+    ("between the renames of the source", [*disks(".moved", MOVED, "root"), *disks("", "", "data")], disks(".coming", COMPLETE), "xen02"),
+    ("after those of the source", disks(".moved", MOVED), disks(".coming", COMPLETE), "xen02"),
+    ("between those of the target", disks(".moved", MOVED), [*disks("", "", "root"), *disks(".coming", COMPLETE, "data")], "xen02"),
+    ("before the target lost its last tag", disks(".moved", MOVED), disks("", COMPLETE), "xen02"),
+    ("before it was started there", disks(".moved", MOVED), disks(), "xen02"),
+    ("on its way back", disks(".moved", MOVED), disks(".coming", COMING), "xen01"),
+    ("between the renames of the way back", [*disks(".moved", MOVED, "root"), *disks("", "", "data")], disks(".coming", COMING), "xen01"),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "owner"), [case[1:] for case in CRASHES], ids=[case[0] for case in CRASHES])
+def test_a_crash_is_settled_by_what_is_on_the_disks(local: Scene, source: Any, target: Any, owner: str) -> None:
+    """Nothing runs, and the journal of the source says that the guest was shut down for its move."""
+    local.has("xen01", volumes=source, keeps=["disk01"], journals={"disk01": {"stage": "down", "to": "xen02"}})
+    local.has("xen02", volumes=target)
+    # Without consent to the step, so that no more happens than what puts the crash right.
+    code, text = local.run()
+    assert code == (0 if owner == "xen02" else 2), text
+    assert (arrived if owner == "xen02" else at_home)(local), (local.where(), volumes(local, "xen01"), volumes(local, "xen02"))
+
+
+def test_what_a_guest_left_behind_goes_by_consent_once_it_is_old_enough(local: Scene) -> None:
+    local.plan(plan())
+    local.has("xen01", volumes=disks(".moved", "xenfold.moved=disk01:xen02:20200101T000000Z"))
+    local.has("xen02", domain("disk01", 9), volumes=disks())
+    code, text = local.run("-e", "moves_forget=disk01", "-e", "moves_keep_days=100000")
+    assert code == 2, text
+    assert "Nothing was removed: moves_forget: disk01: xen01 keeps vg0/disk01-data.moved, vg0/disk01-root.moved since 20200101" in text
+    code, text = local.run("-e", "moves_forget=disk01")
+    assert (code, volumes(local, "xen01")) == (0, {}), text
+    assert volumes(local, "xen02") == HANDED_OVER

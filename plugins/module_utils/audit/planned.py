@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import keep_running
+
 try:
     from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.normalise import normalise
     from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.schema import ProblemError
@@ -96,7 +98,13 @@ def _problems(planned: Planned, problem: Mapping[str, Any]) -> Iterator[dict[str
         rest = {key: value for key, value in workload.items() if key != "current"}
         workloads.append({**rest, **({"current": here} if here else {})})
     yield {**problem, "workloads": workloads}
-    yield {**problem, "workloads": workloads, "policy": {**(problem.get("policy") or {}), "max_moves": 0}}
+    found: dict[str, dict[str, str]] = {}
+    for workload in workloads:
+        if workload.get("current") and (workload["name"] in planned.hosts or workload["name"] in planned.moves):
+            found.setdefault(workload["current"], {})[workload["name"]] = "running"
+    unknown = [workload if workload["name"] in planned.hosts else given
+               for workload, given in zip(workloads, problem["workloads"], strict=True)]
+    yield keep_running({**problem, "policy": problem.get("policy") or {}, "workloads": unknown}, found)
 
 
 def _few(names: Iterable[str]) -> str:

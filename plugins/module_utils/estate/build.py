@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import hosts as host_checks
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import rules as rule_checks
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import schema
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import workloads as workload_checks
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, shown
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.roles import Options, check_variables
@@ -20,7 +21,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capac
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.guest_demand import demand_of, guest_disk_gib
 
 ESTATE_VARIABLES = ("estate_workloads", "estate_rules", "estate_policy")
-KNOWN_VARIABLES = ("estate_host", *ESTATE_VARIABLES)
+DRAINED = "estate_drained"
+KNOWN_VARIABLES = ("estate_host", DRAINED, *ESTATE_VARIABLES)
 DEFAULT_POOL = "default"
 _PASSED = ("current", "movable", "storage", "live", "replica", "move_cost", "dirty_mbps")
 
@@ -42,6 +44,7 @@ def read_estate(
         return findings, {}
     for name in sorted(hosts):
         _check_names_of_variables(findings, ("hosts", name), hosts[name])
+        _check_drained(findings, ("hosts", name), hosts[name].get(DRAINED))
         if options is not None:
             check_variables(findings, ("hosts", name), hosts[name], options)
     _check_names_of_variables(findings, ("estate",), variables)
@@ -88,6 +91,12 @@ def _check_names_of_variables(findings: Findings, path: tuple[str, ...], variabl
     for name in variables:
         if name.startswith("estate_") and name not in KNOWN_VARIABLES:
             findings.unknown((*path, name), "variables", name, variables[name], KNOWN_VARIABLES)
+
+
+def _check_drained(findings: Findings, path: tuple[str, ...], value: Any) -> None:
+    """The guests that a drain took from a host; some of them may be gone from the estate in the meantime."""
+    if value is not None and not schema.texts().check(value):
+        findings.note((*path, DRAINED), f"{DRAINED}: value {shown(value)}, allowed a list of guests, as playbooks/drain.yml writes it")
 
 
 def _check_resources(
@@ -181,7 +190,7 @@ def _host(
         "capacity_from": dict(sorted(sources.items())),
         "pool": told.get("pool") or DEFAULT_POOL,
         "zone": told.get("zone") or name,
-        "state": told.get("state") or "active",
+        "state": "drain" if host.get(DRAINED) is not None else told.get("state") or "active",
         "features": features,
         "limits": dict(sorted(limits.items())),
     }

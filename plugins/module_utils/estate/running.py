@@ -10,6 +10,9 @@ from typing import Any
 def keep_running(problem: Mapping[str, Any], found: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """The problem with `current` of every guest that a host has, and no move allowed for any of them.
 
+    A host that drains is closed: it keeps what runs there, since nothing moves, and gets nothing. What the inventory has there and no host
+    has is started elsewhere when it can reach its disks from there, else it is left out.
+
     found: host -> {guest: state}, from every host that answered. Raises ValueError when two hosts have one guest.
     """
     where: dict[str, str] = {}
@@ -19,6 +22,17 @@ def keep_running(problem: Mapping[str, Any], found: Mapping[str, Mapping[str, st
                 raise ValueError(f"guest '{guest}': {where[guest]} and {host} both have it (running, or starting with the host); "
                                  "decide which one is right, and stop it or remove its autostart link on the other")
             where[guest] = host
-    workloads = [{**workload, "current": where[workload["name"]]} if workload["name"] in where else workload
-                 for workload in problem["workloads"]]
-    return {**problem, "workloads": workloads, "policy": {**problem["policy"], "max_moves": 0}}
+    drained = {host["name"] for host in problem.get("hosts") or () if host.get("state") == "drain"}
+    workloads = []
+    for given in problem["workloads"]:
+        workload = {**given, "current": where[given["name"]]} if given["name"] in where else dict(given)
+        if workload.get("current") in drained and given["name"] not in where:
+            if workload.get("storage") != "shared" or workload.get("movable") is False:
+                continue
+            del workload["current"]
+        workloads.append(workload)
+    hosts = [{**host, "state": "closed"} if host["name"] in drained else host for host in problem.get("hosts") or ()]
+    names = {workload["name"] for workload in workloads}
+    rules = [{**rule, "workloads": [name for name in rule["workloads"] if name in names]} for rule in problem.get("rules") or ()]
+    return {**problem, "hosts": hosts, "workloads": workloads, "rules": [rule for rule in rules if rule["workloads"]],
+            "policy": {**problem["policy"], "max_moves": 0}}

@@ -13,14 +13,20 @@ from typing import Any
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import with_block
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import SUFFIX
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_send import MOVED_SUFFIX
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import grow_words
 
 MAIN_FILE = "/etc/lvm/lvm.conf"
 FILTER_FILE = "/etc/lvm/lvmlocal.conf"
 OWNER = "filter of xenfold.consolidation, role storage"
-_EXTENT_BYTES = 4 * 2**20
+EXTENT_BYTES = 4 * 2**20
 _START_BYTES = 2**20
 MD_FOLDER = "/dev/md/"
+FILLING = ".filling"
+"""What the name of a volume ends in until its content is whole, so that nothing can take it for that."""
+FILLING_TAG = "xenfold.filling"
+"""On a volume from its creation until its content is whole: what proves that nobody else has made it."""
 _GLOBAL_FILTER = re.compile(r'\bglobal_filter\s*=\s*(\[(?:\s*"(?:[^"\\]|\\.)*"\s*,?)*\s*\]|"(?:[^"\\]|\\.)*")')
 
 
@@ -70,7 +76,8 @@ def plan(
 ) -> Plan:
     """Plan all groups and volumes of a host.
 
-    devices: wanted device -> kernel device, None while it does not exist (its array is made in the same run);
+    volumes: one with a true `fill` is created under a name to be filled by, and with a tag; devices: wanted device -> kernel device,
+    None while it does not exist (its array is made in the same run);
     disks: kernel device -> what was found there, for devices that are in no volume group yet; stripes: kernel device -> bytes of a
     full stripe, 0 where there is none; grow: names of arrays whose growth may be used.
     """
@@ -114,7 +121,7 @@ def _plan_group(
         result.errors.append(f"volume group '{name}': it lies on {', '.join(strange)}, which its devices do not name, and is not"
                              " extended. Name all of them, or give this group another name")
     start = _alignment([stripes.get(devices.get(device) or "", 0) for device in new])
-    sizes = [_room(disks.get(devices.get(device) or ""), present.groups.get(name, (0, _EXTENT_BYTES))[1], start) for device in new]
+    sizes = [_room(disks.get(devices.get(device) or ""), present.groups.get(name, (0, EXTENT_BYTES))[1], start) for device in new]
     aligned = [] if start == _START_BYTES else ["--dataalignment", f"{start // 1024}k"]
     have = free.get(name, 0)
     free[name] = None if have is None or None in sizes else have + sum(size or 0 for size in sizes)
@@ -122,7 +129,7 @@ def _plan_group(
         result.add(Action("extend", f"volume group {name}", "by " + ", ".join(new)), ["vgextend", "--yes", *aligned, name, *new])
     else:
         # The extents are told, as lvm.conf may set others, and the volumes' sizes are counted in them.
-        command = ["vgcreate", "--yes", "--physicalextentsize", f"{_EXTENT_BYTES}b", *aligned, name, *new]
+        command = ["vgcreate", "--yes", "--physicalextentsize", f"{EXTENT_BYTES}b", *aligned, name, *new]
         result.add(Action("create", f"volume group {name}", "on " + ", ".join(new)), command)
 
 
@@ -134,7 +141,7 @@ def _use_growth(
     name = group["name"]
     for device in group["devices"]:
         real, array = devices.get(device) or "", device.removeprefix(MD_FOLDER)
-        unit = present.groups.get(name, (0, _EXTENT_BYTES))[1]
+        unit = present.groups.get(name, (0, EXTENT_BYTES))[1]
         unused = present.unused.get(real, 0) // unit * unit
         # A second copy of LVM's metadata, at the end, takes less than an extent.
         if present.owners.get(real) != name or unused < 2 * unit or not device.startswith(MD_FOLDER):
@@ -176,16 +183,22 @@ def _plan_volume(
     if group not in free:
         there = ", ".join(sorted(free)) or "none"
         result.not_yet.append(f"volume '{name}': volume_group: {group} is not on this host; there are {there}")
-    unit = present.groups.get(group, (0, _EXTENT_BYTES))[1]
+    unit = present.groups.get(group, (0, EXTENT_BYTES))[1]
     count = extents(volume["size_gib"], unit)
     have = present.volumes.get(f"{group}/{name}")
     target = f"volume {group}/{name}"
     result.volumes.append({
         "name": name, "volume_group": group, "device": f"/dev/{group}/{name}", "size_mib": count * unit // 2**20,
     })
-    if have is None:
+    aside = [f"{name}{suffix}" for suffix in (MOVED_SUFFIX, SUFFIX) if f"{group}/{name}{suffix}" in present.volumes]
+    if have is None and aside:
+        # An empty volume under this name would be taken for the guest's disk.
+        result.errors.append(f"volume '{name}': volume group {group} has {' and '.join(aside)} of a guest that has moved, or does so"
+                             " now: playbooks/apply.yml finishes that, and removes what is left by consent (moves_forget)")
+    elif have is None:
         # -W y wipes what an earlier volume left in these extents; the volume itself is new.
-        command = ["lvcreate", "--yes", "-W", "y", "-l", str(count), "-n", name, group]
+        tag, first_name = (["--addtag", FILLING_TAG], name + FILLING) if volume.get("fill") else ([], name)
+        command = ["lvcreate", "--yes", "-W", "y", *tag, "-l", str(count), "-n", first_name, group]
         result.add(Action("create", target, f"{volume['size_gib']:g} GiB"), command)
         _take(free, group, count * unit)
     elif count * unit > have:

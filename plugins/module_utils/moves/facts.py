@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import listing, trust
+from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm.volumes import rows
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import listing, trust, units, volume_receive, volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
@@ -50,6 +51,25 @@ def read(
         "receiving": receiving,
         "missing": sorted(xl_host.missing(needs)),
         "deaf": _deaf(runner, peers, key_dir),
+    }
+
+
+def read_volumes(runner: Runner, places: units.Places, peers: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """What decides whether guests can move with their disks, and what became of such moves: volumes and groups, stored configurations,
+    journals, and the peers that do not let this host fill volumes."""
+    has_lvm = runner.tool("lvs")
+    groups = rows(runner.read(volumes.GROUPS).out, "vg") if has_lvm else []
+    journals = {}
+    for path in sorted(Path(places.state_dir).glob("*.json")):
+        told = units.read_journal(places, path.stem) or {}
+        if told.get("kind") == units.OFFLINE:
+            journals[path.stem] = {key: told.get(key) for key in ("stage", "phase", "from", "to", "step", "run")}
+    return {
+        "volumes": volumes.parse(rows(runner.read(volumes.REPORT).out, "lv")) if has_lvm else [],
+        "groups": {row["vg_name"]: {"free_bytes": int(row["vg_free"]), "extent_bytes": int(row["vg_extent_size"])} for row in groups},
+        "stored": _stored(places.config_dir),
+        "journals": journals,
+        "deaf_volumes": _deaf(runner, peers, places.key_dir, trust.VOLUME_KEY, ["ready"], volume_receive.READY),
     }
 
 
@@ -95,22 +115,25 @@ def processes() -> tuple[list[str], list[int]]:
                 moving.add(words[-2])
             elif verb == "migrate-receive" and os.readlink(entry / "fd" / "0") != "/dev/null":
                 receiving.append(int(entry.name))
-            elif trust.PROGRAM in words[1:]:
+            elif set(trust.PROGRAMS) & set(words[1:]):
                 moving.add(os.path.basename(words[-1]).removesuffix(".json"))
         except OSError:
             continue  # It ended while it was looked at.
     return sorted(moving), receiving
 
 
-def _deaf(runner: Runner, peers: Sequence[Mapping[str, Any]], key_dir: str) -> dict[str, str]:
+def _deaf(
+    runner: Runner, peers: Sequence[Mapping[str, Any]], key_dir: str, key: str = trust.KEY,
+    command: Sequence[str] = ("xl", "migrate-receive"), banner: str = _BANNER,
+) -> dict[str, str]:
     """Peer -> why no guest can be sent there. The other side answers with the receiver's banner, reads the end, and creates nothing."""
     found = {}
     for peer in peers:
-        if not Path(key_dir, trust.KEY).exists():
+        if not Path(key_dir, key).exists():
             continue  # Check mode on a host whose key is yet to be made.
-        call = [*trust.ssh(peer["name"], peer.get("port", 22), key_dir), "-n", peer["address"], "xl", "migrate-receive"]
+        call = [*trust.ssh(peer["name"], peer.get("port", 22), key_dir, key), "-n", peer["address"], *command]
         answer = runner.read(call, ok=_EVERY_CODE)
-        if _BANNER not in answer.out:
+        if banner not in answer.out:
             said = [line for line in answer.err.splitlines() if line.strip()][-2:]
             found[peer["name"]] = f"ssh to {peer['address']} ended with {answer.rc}: {'; '.join(said) or 'no receiver answered'}"
     return found

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing import memory
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import needs_of
@@ -31,18 +31,22 @@ def problems(
     for move in moves:
         guest, definition = move["workload"], normalise(guests[move["workload"]])
         title = f"step {move['step']}: {guest} from {move['from']} to {move['to']}: "
-        told = _versions(found[move["from"]], found[move["to"]], move)
-        told += _at_target(move, definition, found)
+        with_disks = move["method"] == offline.OFFLINE
+        told = [] if with_disks else _versions(found[move["from"]], found[move["to"]], move)
+        told += _at_target(move, definition, found, offline.needs(move, guests) if with_disks else needs_of(definition))
         if guest not in ahead:
-            told += _elsewhere(move, definition, found) + _at_source(move, definition, found)
+            told += _elsewhere(move, definition, found) + _at_source(move, definition, found, with_disks)
+            told += offline.problems(move, definition, found) if with_disks else []
         lines += [title + line for line in told]
     if not ahead:
         for host in sorted({step["to"] for step in [*moves, *define]}):
             lines += _room(host, [step for step in [*moves, *define] if step["to"] == host], found, guests)
+            lines += offline.room(host, [move for move in moves if move["to"] == host and move["method"] == offline.OFFLINE], found, guests)
     return lines
 
 
-def _at_source(move: Mapping[str, Any], definition: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+def _at_source(move: Mapping[str, Any], definition: Mapping[str, Any], found: Mapping[str, Any], with_disks: bool = False) -> list[str]:
+    """with_disks: it is shut down for its move, and need not be such that it could move while it runs."""
     host, guest, source = move["from"], definition["name"], found[move["from"]]
     copies = judge.copies_of(map(Copy.of, source["domains"]), guest, definition["uuid"])
     if [copy.name for copy in copies] != [guest]:
@@ -58,6 +62,10 @@ def _at_source(move: Mapping[str, Any], definition: Mapping[str, Any], found: Ma
         lines.append(f"it is {state} on {host}, not running (docs/guests.md, States that need a person)")
     if guest in source["moving"]:
         lines.append(f"xl migrate works on it already on {host}")
+    if definition["driver_domain"]:
+        lines.append(f"it is a driver domain, whose clients on {host} would lose their disks or networks; it stays, or is stopped first")
+    if with_disks:
+        return lines
     size = source["sizes"].get(guest)
     if size is None:
         return [*lines, f"xl list -l does not show it on {host}, so its configuration cannot be sent; stop it and start it anew"]
@@ -65,8 +73,6 @@ def _at_source(move: Mapping[str, Any], definition: Mapping[str, Any], found: Ma
         lines.append("it is of type pv, and Xen was built without shadow paging, which its live move needs (XSA-495); make it pvh")
     if size["pci"]:
         lines.append(f"it has PCI devices of {host} ({', '.join(size['pci'])}), and cannot move with them; xl pci-detach, or keep it there")
-    if definition["driver_domain"]:
-        lines.append(f"it is a driver domain, whose clients on {host} would lose their disks or networks; it stays, or is stopped first")
     if size["vnuma"]:
         lines.append("it has virtual NUMA nodes, which Xen cannot move; stop it and start it there")
     if move["to"] in source.get("deaf", {}):
@@ -83,14 +89,14 @@ def _elsewhere(move: Mapping[str, Any], definition: Mapping[str, Any], found: Ma
     return lines
 
 
-def _at_target(move: Mapping[str, Any], definition: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+def _at_target(move: Mapping[str, Any], definition: Mapping[str, Any], found: Mapping[str, Any], needs: Sequence[str]) -> list[str]:
     host, target = move["to"], found[move["to"]]
     if not target["xen"]:
         return [f"Xen does not run on {host}"]
     lines = []
     # Of backends in driver domains, which serve guests of their own host, the listing tells.
     absent = {*target["missing"], *(f"domain {name}" for name in _backends(definition) - {domain["name"] for domain in target["domains"]})}
-    lacking = [need for need in needs_of(definition) if need in absent]
+    lacking = [need for need in needs if need in absent]
     if lacking:
         lines.append(f"{host} has no {', no '.join(lacking)}")
     if definition["type"] != "pv" and "hvm" not in target["virt_caps"]:

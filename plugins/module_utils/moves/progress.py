@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline, owner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import needs_of
 
@@ -47,7 +47,7 @@ def check_plan(plan: Any, guests: Guests, hosts: Sequence[str]) -> list[str]:
             continue
         ends = [move.get("to"), *([] if move.get("from") is None else [move["from"]])]
         errors += [f"{title}: host {host!r}, allowed a host of the inventory's group xen_hosts" for host in ends if host not in hosts]
-        if move.get("method") not in (DEFINE, LIVE, "offline") or (move.get("method") == DEFINE) != (move.get("from") is None):
+        if move.get("method") not in (DEFINE, LIVE, offline.OFFLINE) or (move.get("method") == DEFINE) != (move.get("from") is None):
             errors.append(f"{title}: method: value {move.get('method')!r}, allowed live, offline, and define for a guest that is nowhere")
         if guest in at and move.get("from") != at[guest]:
             errors.append(f"{title}: from: value {move.get('from')!r}, allowed {at[guest]}, where the step before takes {guest}")
@@ -55,12 +55,17 @@ def check_plan(plan: Any, guests: Guests, hosts: Sequence[str]) -> list[str]:
     return errors
 
 
-def left(plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[str, str]) -> dict[str, Any]:
+def left(
+    plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[str, str], consents: Iterable[str] = (),
+    start: Iterable[Mapping[str, str]] = (),
+) -> dict[str, Any]:
     """The steps of a plan that check_plan found sound, done or not by the state of the hosts, and what stands against going on.
 
-    silent: host -> why it told nothing, as `unasked` gives it. Returns `steps` (each move with `done`), `waves`
-    (those with steps left: `moves`, `define`), `forget` (host -> guests that have moved away and have a link or configuration left),
-    `settled` (hosts of steps that are done), `sends` (host -> hosts to which it is to send), `needs` (see there), `problems`.
+    silent: host -> why it told nothing, as `unasked` gives it; consents: guests that may be shut down to move with their disks; start:
+    those that are down in the middle of such a move, with the host that is to start them (see offline.judged). Returns `steps` (each move
+    with `done`), `waves` (those with steps left: `moves`, `offline`, `define`), `forget` (host -> guests that have moved away and have a
+    link or configuration left), `settled` (hosts of steps that are done), `sends` and `sends_volumes` (host -> hosts to which it is to
+    send), `needs` (see there), `lacking` (steps without consent, one line each), `problems`.
     """
     paths: dict[str, list[Move]] = {}
     for move in plan["moves"]:
@@ -69,9 +74,10 @@ def left(plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[
     done: set[int] = set()
     needed: dict[str, str] = {}
     forget: dict[str, list[str]] = {}
+    starts = {entry["workload"]: [entry["to"]] for entry in start}
     for guest, moves in sorted(paths.items()):
-        where = _hosts_of(guest, found)
-        count = _steps_done(guest, moves, where, found, problems)
+        where = starts.get(guest) or _hosts_of(guest, found)
+        count = _steps_done(guest, moves, where, found, problems, guest in starts)
         if count < len(moves):
             step = moves[count]["step"]
             for host in [end for move in moves for end in (move["from"], move["to"]) if end in silent]:
@@ -87,20 +93,22 @@ def left(plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[
     steps = [{**move, "done": move["step"] in done} for move in plan["moves"]]
     open_steps = [step for step in steps if not step["done"]]
     problems += needed.values()
-    problems += [
-        f"step {step['step']}: {step['workload']} goes from {step['from']} to {step['to']} by method {step['method']}, and apply.yml makes"
-        " live moves only. Move it by hand (its disks and its configuration), or give it 'storage: shared' and disks that both hosts reach;"
-        " then plan anew" for step in open_steps if step["method"] not in (LIVE, DEFINE)]
     numbers = sorted({step["wave"] for step in open_steps})
-    waves = [{"wave": number, "moves": [step for step in open_steps if step["wave"] == number and step["method"] == LIVE],
-              "define": [step for step in open_steps if step["wave"] == number and step["method"] == DEFINE]} for number in numbers]
+    waves = [{"wave": number} | {key: [step for step in open_steps if step["wave"] == number and step["method"] == method]
+                                 for key, method in (("moves", LIVE), ("offline", offline.OFFLINE), ("define", DEFINE))}
+             for number in numbers]
     settled = sorted({host for step in steps if step["done"] for host in (step["from"], step["to"]) if host in found})
-    sends: dict[str, list[str]] = {}
-    for step in open_steps:
-        if step["method"] == LIVE and step["to"] not in sends.setdefault(step["from"], []):
-            sends[step["from"]].append(step["to"])
-    return {"steps": steps, "waves": waves, "forget": forget, "settled": settled, "problems": problems, "sends": sends,
-            "needs": needs((step for step in open_steps if step["method"] == LIVE), guests)}
+    return {"steps": steps, "waves": waves, "forget": forget, "settled": settled, "problems": problems, "sends": _sends(open_steps, LIVE),
+            "sends_volumes": _sends(open_steps, offline.OFFLINE), "lacking": offline.unconsented(open_steps, consents),
+            "needs": needs((step for step in open_steps if step["method"] != DEFINE), guests)}
+
+
+def _sends(steps: Iterable[Move], method: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for step in steps:
+        if step["method"] == method and step["to"] not in found.setdefault(step["from"], []):
+            found[step["from"]].append(step["to"])
+    return {host: ends for host, ends in found.items() if ends}
 
 
 def _hosts_of(guest: str, found: Found) -> list[str]:
@@ -109,8 +117,10 @@ def _hosts_of(guest: str, found: Found) -> list[str]:
     return runs or [host for host, told in sorted(found.items()) if told["guests"].get(guest) == "autostart"]
 
 
-def _steps_done(guest: str, moves: Sequence[Move], where: Sequence[str], found: Found, problems: list[str]) -> int:
-    """How many of a guest's steps are done; what is odd goes to problems."""
+def _steps_done(
+    guest: str, moves: Sequence[Move], where: Sequence[str], found: Found, problems: list[str], starting: bool = False,
+) -> int:
+    """How many of a guest's steps are done; what is odd goes to problems. starting: it is about to be started there."""
     path = [moves[0]["from"], *(move["to"] for move in moves)]
     route = " to ".join(host for host in path if host)
     step = f"step {moves[0]['step']}: {guest}"
@@ -127,7 +137,7 @@ def _steps_done(guest: str, moves: Sequence[Move], where: Sequence[str], found: 
         problems.append(f"{step} is on {where[0]}, and the plan takes it from {route}. Write where it is into the inventory (current:"
                         f" {where[0]}) and plan anew")
         return 0
-    starts_only = all(domain["name"] != guest for domain in found[where[0]]["domains"])
+    starts_only = not starting and all(domain["name"] != guest for domain in found[where[0]]["domains"])
     # One that only starts with the host is there, but a define step has yet to start it and a live one cannot move it.
     if starts_only and path[0] is None:
         return 0
@@ -215,16 +225,21 @@ def needs(moves: Iterable[Move], guests: Guests) -> dict[str, list[str]]:
     """Host -> what the guests that move there need of it (disks, files, bridges), for the module xl_move_info to look at."""
     found: dict[str, set[str]] = {}
     for move in moves:
-        found.setdefault(move["to"], set()).update(needs_of(normalise(guests[move["workload"]])))
+        own = offline.needs(move, guests) if move["method"] == offline.OFFLINE else needs_of(normalise(guests[move["workload"]]))
+        found.setdefault(move["to"], set()).update(own)
     return {host: sorted(lines) for host, lines in found.items()}
 
 
 def outgoing(
-    moves: Iterable[Move], host: str, guests: Guests, peers: Iterable[Mapping[str, Any]],
+    moves: Iterable[Move], host: str, guests: Guests, peers: Iterable[Mapping[str, Any]], found: Found | None = None,
+    limits: Mapping[str, int] | None = None,
 ) -> list[dict[str, Any]]:
-    """The moves that go out from a host, as the module xl_move takes them. Raises ValueError for a host that is no peer of its pool."""
+    """The moves that go out from a host, as the module xl_move takes them. Raises ValueError for a host that is no peer of its pool.
+
+    found: what hosts told before the volumes of offline moves were made; limits: mibps and shutdown_seconds of such moves.
+    """
     reachable = {peer["name"]: peer for peer in peers}
-    found = []
+    result = []
     for move in moves:
         if move["from"] != host:
             continue
@@ -232,9 +247,10 @@ def outgoing(
             raise ValueError(f"step {move['step']}: to: value {move['to']!r}, allowed a host of the pool of {host}:"
                              f" {', '.join(sorted(reachable)) or 'it has no other'}")
         peer = reachable[move["to"]]
-        found.append({"step": move["step"], "guest": move["workload"], "uuid": normalise(guests[move["workload"]])["uuid"],
-                      "to": move["to"], "address": peer["address"], "port": peer["port"]})
-    return found
+        own = {"volumes": offline.sent(move, found or {}, guests), **(limits or {})} if move["method"] == offline.OFFLINE else {}
+        result.append({"step": move["step"], "guest": move["workload"], "uuid": normalise(guests[move["workload"]])["uuid"],
+                       "to": move["to"], "address": peer["address"], "port": peer["port"], **own})
+    return result
 
 
 def report(
@@ -260,4 +276,24 @@ def report(
         how = "its unit was killed" if code is None else f"xl migrate ended with {code}"
         what = "is in an undefined state" if verdict["kind"] == judge.UNDEFINED else f"stays on {move['from']}"
         failed.append(f"{title} {what}: {how}, and said: {said}")
+    for move in wave.get("offline", ()):
+        guest = move["workload"]
+        result = next((told for told in results.get(move["from"], ()) if told["guest"] == guest), {})
+        arrived, line = _with_disks(move, verdicts.get(guest, {}).get("kind"), result)
+        (lines if arrived else failed).append(f"step {move['step']} of {last}: {guest} {line}")
     return {"lines": lines + failed, "failed": failed + list(judgement["problems"])}
+
+
+def _with_disks(move: Move, kind: str | None, result: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether a guest with its disks has arrived, and what became of it in words."""
+    if kind in (owner.FORWARD, owner.ARRIVED):
+        size = f"{(result.get('total_bytes') or 0) / 2**30:.2f} GiB of disks"
+        took = f" in {result['seconds']:g} s" if result.get("seconds") is not None else ""
+        sent = result.get("sent_bytes")
+        return True, (f"is handed over to {move['to']}, {size} from {move['from']}{took}"
+                      + (f", {sent / 2**20:.1f} MiB of them while it was down" if sent is not None else ""))
+    said = "; ".join(result.get("lines") or ["nothing"])
+    what = {None: "is still under way", owner.STAYS: f"stays on {move['from']}", owner.START: f"is down and starts again on {move['from']}",
+            owner.BACK: f"comes back on {move['from']}"}.get(kind, "is in an undefined state")
+    how = "its unit was killed" if result.get("code") is None else f"its move ended with {result['code']}"
+    return False, f"{what}: {how}, and said: {said}"

@@ -1,29 +1,32 @@
 # Copyright: (c) 2026, The Xenfold Authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""How the hosts of a pool let each other send guests: a key of each host's own, known hosts, and one line of authorized_keys a peer.
+"""How the hosts of a pool let each other send guests: keys of each host's own, known hosts, and lines of authorized_keys for each peer.
 
 Pure functions over texts; the module `migration` reads and writes.
 """
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names
 
 KEY_DIR = "/etc/xenfold/migration"
-KEY, KNOWN_HOSTS = "id_ed25519", "known_hosts"
+KEY, VOLUME_KEY, KNOWN_HOSTS = "id_ed25519", "id_ed25519_volumes", "known_hosts"
 PROGRAM = "/usr/local/lib/xenfold/move.py"
-MARK = "xenfold-migration:"
+SENDER, VOLUME_RECEIVER = "/usr/local/lib/xenfold/volume_send.py", "/usr/local/lib/xenfold/volume_receive.py"
+PROGRAMS = (PROGRAM, SENDER)
+"""The programs that move a guest away, each with its journal as its argument."""
+MARK, VOLUME_MARK = "xenfold-migration:", "xenfold-volumes:"
 RECEIVER = "/usr/sbin/xl migrate-receive"
 TO_BE_MADE = "(key to be made)"
 
 _PUBLIC_KEY = re.compile(r"(ssh-[a-z0-9-]+|ecdsa-sha2-[a-z0-9-]+) ([A-Za-z0-9+/]{40,2000}={0,3})")
-_KEYS = ("name", "addresses", "port", "public_key", "host_keys", "asked")
+_KEYS = ("name", "addresses", "port", "public_key", "volume_key", "host_keys", "asked")
 
 
-def ssh(name: str, port: int, key_dir: str = KEY_DIR) -> list[str]:
+def ssh(name: str, port: int, key_dir: str = KEY_DIR, key: str = KEY) -> list[str]:
     """The SSH command to a peer, without its address. Its host key is looked up by its name, so it may have any address and port.
 
     ConnectTimeout covers the exchange of keys as well, for which a busy host takes its time. A cut-off stream ends in two minutes.
@@ -31,11 +34,12 @@ def ssh(name: str, port: int, key_dir: str = KEY_DIR) -> list[str]:
     options = [f"UserKnownHostsFile={key_dir}/{KNOWN_HOSTS}", "GlobalKnownHostsFile=/dev/null", f"HostKeyAlias={name}",
                "StrictHostKeyChecking=yes", "BatchMode=yes", "IdentitiesOnly=yes", "ConnectTimeout=30", "ServerAliveInterval=15",
                "ServerAliveCountMax=8"]
-    return ["ssh", "-F", "none", "-i", f"{key_dir}/{KEY}", "-p", str(port), *(word for option in options for word in ("-o", option))]
+    return ["ssh", "-F", "none", "-i", f"{key_dir}/{key}", "-p", str(port), *(word for option in options for word in ("-o", option))]
 
 
-def check_peers(peers: Iterable[Mapping[str, Any]], check_mode: bool = False) -> list[str]:
-    """What is wrong with peers, one line each: name, addresses, public_key, host_keys; asked: false for one that told nothing."""
+def check_peers(peers: Iterable[Mapping[str, Any]], check_mode: bool = False, volumes: bool = False) -> list[str]:
+    """What is wrong with peers, one line each: name, addresses, public_key, host_keys, with volumes volume_key; asked: false for one that
+    told nothing."""
     errors: list[str] = []
     for number, peer in enumerate(peers):
         title = f"peers[{number}]"
@@ -47,7 +51,8 @@ def check_peers(peers: Iterable[Mapping[str, Any]], check_mode: bool = False) ->
             continue
         if not peer.get("addresses"):
             errors.append(f"{title}: addresses: value {peer.get('addresses')!r}, allowed one or more")
-        for key, values in (("public_key", [peer.get("public_key")]), ("host_keys", peer.get("host_keys") or [None])):
+        own = ["public_key", *(["volume_key"] if volumes else [])]
+        for key, values in (*((key, [peer.get(key)]) for key in own), ("host_keys", peer.get("host_keys") or [None])):
             if values in ([""], [None]) and check_mode:
                 continue
             errors += [f"{title}: {key}: value {value!r}, allowed a public key as ssh-keygen writes it, without comment"
@@ -69,13 +74,19 @@ def known_hosts(text: str, peers: Sequence[Mapping[str, Any]]) -> str:
     return "".join(f"{line}\n" for line in sorted(lines))
 
 
-def authorized_keys(text: str, peers: Sequence[Mapping[str, Any]]) -> str:
-    """authorized_keys with one line for each peer; lines without our mark stay as they are, with their order and their ends."""
+def authorized_keys(text: str, peers: Sequence[Mapping[str, Any]], volumes: bool = False) -> str:
+    """authorized_keys with one line for each peer, and one more that lets it fill volumes; lines without our marks stay as they are, with
+    their order and their ends. Without `volumes` a peer keeps what it may do with them, and gets nothing."""
+    filled = _with_lines(text, peers, MARK, line_of)
+    return _with_lines(filled, peers if volumes else [{**peer, "asked": False} for peer in peers], VOLUME_MARK, volume_line_of)
+
+
+def _with_lines(text: str, peers: Sequence[Mapping[str, Any]], mark: str, line_for: Callable[[Mapping[str, Any]], str]) -> str:
     silent = {peer["name"] for peer in peers if not peer.get("asked", True)}
-    wanted = {peer["name"]: line_of(peer) for peer in peers if peer.get("asked", True)}
+    wanted = {peer["name"]: line_for(peer) for peer in peers if peer.get("asked", True)}
     lines: list[str] = []
     for line in text.splitlines(keepends=True):
-        name = _marked(line)
+        name = _marked(line, mark)
         if name is None or name in silent:
             lines.append(line)
         elif name in wanted:
@@ -88,15 +99,23 @@ def authorized_keys(text: str, peers: Sequence[Mapping[str, Any]]) -> str:
 
 def line_of(peer: Mapping[str, Any]) -> str:
     """What a peer may: run the receiver, from its addresses, and nothing else."""
-    addresses = ",".join(sorted(peer["addresses"]))
-    return f'restrict,from="{addresses}",command="{RECEIVER}" {peer.get("public_key") or TO_BE_MADE} {MARK}{peer["name"]}'
+    return _line(peer, RECEIVER, peer.get("public_key"), MARK)
+
+
+def volume_line_of(peer: Mapping[str, Any]) -> str:
+    """What a peer may with its other key: fill volumes that are tagged as being filled by it, and nothing else."""
+    return _line(peer, f"/usr/bin/python3 {VOLUME_RECEIVER} {peer['name']}", peer.get("volume_key"), VOLUME_MARK)
+
+
+def _line(peer: Mapping[str, Any], command: str, key: str | None, mark: str) -> str:
+    return f'restrict,from="{",".join(sorted(peer["addresses"]))}",command="{command}" {key or TO_BE_MADE} {mark}{peer["name"]}'
 
 
 def peers_in(text: str) -> list[str]:
     """The peers that have a line."""
-    return sorted(name for line in text.splitlines() if (name := _marked(line)) is not None)
+    return sorted(name for line in text.splitlines() if (name := _marked(line, MARK)) is not None)
 
 
-def _marked(line: str) -> str | None:
+def _marked(line: str, mark: str) -> str | None:
     words = line.split()
-    return words[-1].removeprefix(MARK) if words and words[-1].startswith(MARK) and not line.lstrip().startswith("#") else None
+    return words[-1].removeprefix(mark) if words and words[-1].startswith(mark) and not line.lstrip().startswith("#") else None

@@ -14,12 +14,15 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, write_atomically
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names, trust
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names, trust, volume_send
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 
 STATE_DIR = "/var/lib/xenfold/moves"
 MOVING, ENDED = "moving", "ended"
+LIVE, OFFLINE = "live", "offline"
+ALIVE_SECONDS = 120
+"""How old the last sign of life of a controller may be for a guest to be shut down, and to be handed over."""
 _LINES = 8
 _LOOK_SECONDS = 1.0
 _EVERY_CODE: tuple[int, ...] = ()
@@ -42,6 +45,12 @@ class Places:
 
     def log(self, guest: str) -> str:
         return f"{self.state_dir}/{guest}.log"
+
+    def progress(self, guest: str) -> str:
+        return f"{self.state_dir}/{guest}.progress"
+
+    def alive(self) -> str:
+        return f"{self.state_dir}/controller"
 
 
 def read_journal(places: Places, guest: str) -> Journal | None:
@@ -67,11 +76,17 @@ def journal_of(move: Move, run: str, host: str, places: Places) -> Journal:
     errors = names.check_move(move) + names.check("run", run) + names.check("host", host)
     if errors:
         raise ValueError("; ".join(errors))
-    ssh = " ".join(map(shlex.quote, trust.ssh(move["to"], move.get("port") or 22, places.key_dir)))
+    guest, port = move["guest"], move.get("port") or 22
+    journal = {"guest": guest, "uuid": move["uuid"], "step": move["step"], "run": run, "from": host, "to": move["to"], "phase": MOVING,
+               "forget": owned(guest, places), "log": places.log(guest)}
+    if not move.get("volumes"):
+        ssh = " ".join(map(shlex.quote, trust.ssh(move["to"], port, places.key_dir)))
+        return {**journal, "command": ["xl", "migrate", "-s", ssh, guest, move["address"]]}
     return {
-        "guest": move["guest"], "uuid": move["uuid"], "step": move["step"], "run": run, "from": host, "to": move["to"], "phase": MOVING,
-        "command": ["xl", "migrate", "-s", ssh, move["guest"], move["address"]],
-        "forget": owned(move["guest"], places), "log": places.log(move["guest"]),
+        **journal, "kind": OFFLINE, "stage": volume_send.COPYING, "volumes": [dict(volume) for volume in move["volumes"]],
+        "command": [*trust.ssh(move["to"], port, places.key_dir, trust.VOLUME_KEY), move["address"]],
+        "config": f"{places.config_dir}/{guest}.cfg", "progress": places.progress(guest), "alive": places.alive(),
+        "alive_seconds": ALIVE_SECONDS, "mibps": move.get("mibps") or 0, "shutdown_seconds": move.get("shutdown_seconds") or 300,
     }
 
 
@@ -79,10 +94,13 @@ def unit(guest: str) -> str:
     return f"xenfold-move-{guest}.service"
 
 
-def unit_command(guest: str, places: Places) -> list[str]:
-    """Begins a move. exec: it returns when the program is there to be seen; collect: a unit that failed leaves its name free."""
-    return ["systemd-run", "--quiet", "--collect", f"--unit={unit(guest)}", "--property=Type=exec",
-            f"--description=Move of guest {guest} (Xenfold)", "/usr/bin/python3", trust.PROGRAM, places.journal(guest)]
+def unit_command(guest: str, places: Places, kind: str = LIVE) -> list[str]:
+    """Begins a move. exec: it returns when the program is there to be seen; collect: a unit that failed leaves its name free; process: the
+    xl that watches over a guest which was started again outlives the unit."""
+    own = ["--property=KillMode=process"] if kind == OFFLINE else []
+    return ["systemd-run", "--quiet", "--collect", f"--unit={unit(guest)}", "--property=Type=exec", *own,
+            f"--description=Move of guest {guest} (Xenfold)", "/usr/bin/python3", trust.SENDER if kind == OFFLINE else trust.PROGRAM,
+            places.journal(guest)]
 
 
 @dataclass
@@ -94,7 +112,9 @@ class Plan:
     over: list[str]
 
     def actions(self) -> list[Action]:
-        return [Action("move", f"guest {journal['guest']}", f"to {journal['to']} (step {journal['step']})") for journal in self.start]
+        how = {OFFLINE: "offline, with its disks, "}
+        return [Action("move", f"guest {journal['guest']}", f"{how.get(journal.get('kind', LIVE), '')}to {journal['to']}"
+                       f" (step {journal['step']})") for journal in self.start]
 
 
 def plan(moves: Sequence[Move], run: str, host: str, places: Places, moving: Sequence[str], journals: Mapping[str, Journal | None]) -> Plan:
@@ -117,8 +137,12 @@ def plan(moves: Sequence[Move], run: str, host: str, places: Places, moving: Seq
 
 def carry_out(
     runner: Runner, found: Plan, places: Places, at_once: int, wait_seconds: float, moving: Callable[[], Sequence[str]],
+    looked: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Begin the moves, at most so many at once, and wait for all; the guests that are still under way, or wait, when the time is up."""
+    """Begin the moves, at most so many at once, and wait for all; the guests that are still under way, or wait, when the time is up.
+
+    looked: guest -> `look` when it was last told; with it, the wait ends as soon as there is something new to tell.
+    """
     deadline = time.monotonic() + wait_seconds
     waiting, under_way = list(found.start), list(found.wait)
     while True:
@@ -128,7 +152,8 @@ def carry_out(
             under_way.append(journal["guest"])
         if not under_way and not waiting:
             return []
-        if time.monotonic() >= deadline:
+        news = looked is not None and any(looks(places, [guest]).get(guest, "") != looked.get(guest, "") for guest in under_way)
+        if time.monotonic() >= deadline or news:
             return sorted([*under_way, *(journal["guest"] for journal in waiting)])
         time.sleep(_LOOK_SECONDS)
         alive = moving()
@@ -139,16 +164,44 @@ def carry_out(
 def _begin(runner: Runner, journal: Journal, places: Places) -> None:
     os.makedirs(places.state_dir, mode=0o700, exist_ok=True)
     Path(journal["log"]).write_bytes(b"")
+    Path(places.progress(journal["guest"])).unlink(missing_ok=True)
     write_atomically(WantedFile(places.journal(journal["guest"]), json.dumps(journal, indent=1, sort_keys=True), 0o600))
-    runner.change(unit_command(journal["guest"], places))
+    runner.change(unit_command(journal["guest"], places, journal.get("kind", LIVE)))
+
+
+def sign_of_life(places: Places) -> None:
+    """Tell the programs that a controller waits for them."""
+    if os.path.isdir(places.state_dir):
+        Path(places.alive()).touch()
+
+
+def progress(places: Places, guest: str) -> dict[str, Any]:
+    """How far the copy of a guest's disks is: pass, done_bytes, total_bytes, sent_bytes; empty for a guest that moves live."""
+    try:
+        told = json.loads(Path(places.progress(guest)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def looks(places: Places, guests: Sequence[str]) -> dict[str, str]:
+    """Guest -> what there is to tell of its copy, in steps of ten percent; guests without one are not in it."""
+    told = {guest: progress(places, guest) for guest in guests}
+    return {guest: f"{entry['pass']} {10 * entry['done_bytes'] // max(entry['total_bytes'], 1)}" for guest, entry in told.items() if entry}
 
 
 def told(places: Places, guest: str) -> dict[str, Any]:
-    """How a move ended: code (null when its unit was killed), seconds, the last lines of xl."""
+    """How a move ended: code (null when its unit was killed), seconds, the last lines of xl; of one with disks also stage, down_seconds
+    (since it was told to shut down) total_bytes of its disks, and sent_bytes while it was down."""
     journal = read_journal(places, guest) or {}
     ended = journal.get("phase") == ENDED
-    return {"guest": guest, "step": journal.get("step"), "to": journal.get("to"), "code": journal["code"] if ended else None,
-            "seconds": journal.get("seconds") if ended else None, "lines": last_lines(places.log(guest))}
+    found = {"guest": guest, "step": journal.get("step"), "to": journal.get("to"), "code": journal["code"] if ended else None,
+             "seconds": journal.get("seconds") if ended else None, "lines": last_lines(places.log(guest))}
+    if journal.get("kind") != OFFLINE:
+        return found
+    since = journal.get("down_since")
+    return {**found, "stage": journal.get("stage"), "down_seconds": round(time.time() - since, 1) if since else None,
+            "total_bytes": sum(volume["size_bytes"] for volume in journal["volumes"]), "sent_bytes": journal.get("sent_bytes")}
 
 
 def last_lines(path: str) -> list[str]:

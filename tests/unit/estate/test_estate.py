@@ -132,6 +132,14 @@ def test_what_the_planner_gets() -> None:
     assert problem["policy"] == document["estate"]["estate_policy"]
 
 
+@pytest.mark.parametrize(("value", "state"), [(["web01"], "drain"), ([], "drain"), (None, "active")])
+def test_a_host_that_is_drained_gets_no_guests(value: Any, state: str) -> None:
+    document = estate()
+    document["hosts"]["xen01"]["estate_drained"] = value
+    findings, built = read_estate(document["hosts"], document["estate"])
+    assert (findings.all, built["hosts"]["xen01"]["state"], built["problem"]["hosts"][0]["state"]) == ([], state, state)
+
+
 def test_guests_are_definitions_that_xl_guest_accepts() -> None:
     document = estate()
     _, built = read_estate(document["hosts"], document["estate"])
@@ -144,6 +152,19 @@ def test_guests_are_definitions_that_xl_guest_accepts() -> None:
     assert guest["maxvcpus"] == 2 and guest["maxmem_mib"] == 4096
     assert guest["networks"][0]["mac"].startswith("00:16:3e:")
     assert guest["boot"] == {"image": "debian12", "cmdline": "root=/dev/xvda ro"}
+
+
+def test_a_first_boot_takes_a_small_disk_of_its_own() -> None:
+    document = estate()
+    _, plain = read_estate(document["hosts"], document["estate"])
+    document["estate"]["estate_workloads"][0]["first_boot"] = {"user_data": "#cloud-config\n", "networks": [{"dhcp": True}]}
+    _, built = read_estate(document["hosts"], document["estate"])
+    guest = built["guests"]["web01"]
+    assert check_guest(guest) == [] and [disk["vdev"] for disk in guest["disks"]] == ["xvda", "xvdz"]
+    grown = [found["problem"]["workloads"][1]["demand"]["disk_gib"] for found in (plain, built)]
+    assert grown == [20, 20.003907]
+    spec = {"guests": {"type": "list", "elements": "dict", "options": GUEST_SPEC}}
+    assert ArgumentSpecValidator(spec).validate({"guests": [guest]}).error_messages == []
 
 
 def test_the_order_of_the_inventory_does_not_matter() -> None:

@@ -33,6 +33,18 @@ def test_what_is_found_counts_more_than_what_is_written() -> None:
     assert kept["policy"]["max_moves"] == 0
 
 
+def test_a_host_that_drains_keeps_what_runs_and_gets_nothing() -> None:
+    given = problem("a", "far", "near", "new", far="xen01", near="xen01")
+    given["hosts"] = [{**HOSTS[0], "state": "drain"}, HOSTS[1]]
+    given["workloads"][1]["storage"] = "shared"
+    given["rules"] = [{"rule": "anti_affinity", "workloads": ["far", "near"]}, {"rule": "ban", "workloads": ["near"], "hosts": ["xen02"]}]
+    kept = keep_running(given, {"xen01": {"a": "running"}, "xen02": {}})
+    plan = place(kept)
+    # near has its disks on xen01 and runs nowhere: it waits; far can be started from the other host.
+    assert plan["placement"] == {"a": "xen01", "far": "xen02", "new": "xen02"}
+    assert [rule["workloads"] for rule in kept["rules"]] == [["far"]]
+
+
 def test_the_problem_itself_stays() -> None:
     given = problem("a")
     keep_running(given, {"xen01": {"a": "running"}})

@@ -86,6 +86,15 @@ BAD = [
      "boot.cmdline: value '(vaulted)', allowed only with boot.image or boot.kernel"),
     ("cmdline of no guest", "token=hidden", {"estate.estate_workloads.1.boot_cmdline": {"x": ["y" * 60, Secret("token=hidden")]}},
      "boot_cmdline: unknown key with value"),
+    ("user-data that is none", "token-hidden", {"estate.estate_workloads.0.first_boot": {"user_data": Secret("token-hidden\0")}},
+     "first_boot.user_data: value of 13 characters, allowed a text"),
+    ("user-data in an odd place", "token-hidden", {"estate.estate_workloads.0.first_boot": {"user_data": [Secret("token-hidden")]}},
+     "first_boot.user_data: value of another kind, allowed a text"),
+    ("ssh key that is none", "token-hidden", {"estate.estate_workloads.0.first_boot": {"ssh_keys": [Secret("token-hidden")]}},
+     "first_boot.ssh_keys[0]: value '(vaulted)', allowed a public key"),
+    ("gateway of a guest", "10.77.66", {"estate.estate_workloads.0.first_boot": {
+        "networks": [{"address": Secret(ADDRESS), "gateway": "10.1.1.1"}]}},
+     "first_boot.networks[0].gateway: value '10.1.1.1', allowed an address in (vaulted)"),
     ("value of an unknown key", "token-hidden", {"hosts.xen01.estate_host.token": Secret("token-hidden")},
      "token: unknown key with value '(vaulted)'"),
     ("host that is a text", "token-hidden", {"hosts.xen01.estate_host": Secret("token-hidden")}, "value '(vaulted)', allowed a mapping"),
@@ -107,6 +116,9 @@ def test_a_good_estate_is_the_same_with_them() -> None:
     document = estate()
     document["estate"]["estate_workloads"][0]["requires"] = ["hvm"]
     document["estate"]["estate_workloads"].append({**GUEST, "networks": [{"bridge": "xenbr0"}]})
+    document["estate"]["estate_workloads"][0]["first_boot"] = {
+        "hostname": "web01", "user_data": "#cloud-config\npassword: hidden\n", "ssh_keys": ["ssh-ed25519 AAAA admin"],
+        "networks": [{"address": "10.9.0.77/24", "gateway": "10.9.0.1", "nameservers": ["10.9.0.1"]}]}
     _, wanted = read_estate(document["hosts"], document["estate"])
 
     def hide(value: Any) -> Any:

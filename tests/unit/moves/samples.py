@@ -64,3 +64,12 @@ def move(step: int, workload: str, source: str | None, target: str, wave: int = 
 
 def plan(*moves: dict[str, Any]) -> dict[str, Any]:
     return {"schema": 1, "status": "optimal", "moves": list(moves)}
+
+
+COMING, COMPLETE = "xenfold.coming=disk01:xen01", "xenfold.complete=disk01:xen01"
+MOVED = "xenfold.moved=disk01:xen02:20261129T164305Z"
+
+
+def volume(name: str, *tags: str, size_bytes: int = 8 * 2**20, group: str = "vg0") -> dict[str, Any]:
+    """A logical volume as the module xl_move_info tells it."""
+    return {"volume_group": group, "name": name, "size_bytes": size_bytes, "tags": list(tags)}

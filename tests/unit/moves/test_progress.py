@@ -90,13 +90,6 @@ def test_a_new_guest_needs_every_host_to_answer():
     assert "new01 is new, and it is started only when every host" in left({"xen01": host(), "xen02": host()}, the_plan)["problems"][0]
 
 
-def test_offline_moves_are_refused():
-    the_plan = plan({**move(1, "web01", "xen01", "xen02"), "method": "offline"})
-    found = {name: host(domain("web01")) if name == "xen01" else host() for name in HOSTS}
-    assert "makes live moves only" in left(found, the_plan)["problems"][0]
-    assert left({name: host(domain("web01")) if name == "xen02" else host() for name in HOSTS}, the_plan)["problems"] == []
-
-
 @pytest.mark.parametrize(("the_plan", "text"), [
     ({"schema": 2, "moves": []}, "allowed a plan that playbooks/plan.yml wrote"),
     ({"schema": 1, "moves": 3}, "allowed a plan that"),
@@ -123,7 +116,8 @@ AWAY, INCOMING = domain("web01--migratedaway", SUSPENDED), domain("web01--incomi
 
 def test_nothing_is_in_doubt():
     found = {"xen01": host(domain("web01"), domain("db01", PAUSED, domid=4)), "xen02": host(), "xen03": host()}
-    assert judged(found) == {"verdicts": [], "settle": {}, "forget": {}, "problems": [], "lines": [], "failed": []}
+    assert judged(found) == {"verdicts": [], "settle": {}, "forget": {}, "problems": [], "lines": [], "failed": [], "volumes": {},
+                             "start": []}
 
 
 def test_a_crashed_run_is_settled():
@@ -285,15 +279,16 @@ def variables(number, **more):
 
 
 def test_peers_and_their_addresses():
-    told = {"public_key": "ssh-ed25519 AAAA", "host_keys": ["ssh-rsa BBBB"]}
+    told = {"public_key": "ssh-ed25519 AAAA", "volume_key": "ssh-ed25519 CCCC", "host_keys": ["ssh-rsa BBBB"]}
     known = {"xen01": variables(1), "xen02": variables(2, _migration_own=told),
              "xen03": variables(3, migration_address="10.8.0.3", migration_port=2222),
              "xen04": variables(4, estate_host={"pool": "b"}), "xen05": {"estate_host": {"pool": "a"}, "migration_address": "fd00::5"}}
     assert move_peers._move_peers(known, "xen01", list(known)) == [
         {"name": "xen02", "address": "10.9.0.2", "addresses": ["10.9.0.2", "192.0.2.2"], "port": 22, "asked": True, **told},
         {"name": "xen03", "address": "10.8.0.3", "addresses": ["10.8.0.3", "10.9.0.3"], "port": 2222, "asked": False, "public_key": "",
-         "host_keys": []},
-        {"name": "xen05", "address": "fd00::5", "addresses": ["fd00::5"], "port": 22, "asked": False, "public_key": "", "host_keys": []},
+         "volume_key": "", "host_keys": []},
+        {"name": "xen05", "address": "fd00::5", "addresses": ["fd00::5"], "port": 22, "asked": False, "public_key": "",
+         "volume_key": "", "host_keys": []},
     ]
 
 
