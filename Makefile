@@ -62,7 +62,7 @@ lint: .venv/dev.stamp .vendor/stamp
 	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
 
 unit: .venv/dev.stamp .vendor/stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 scenarios: .venv/dev.stamp .vendor/stamp
 	$(BIN)/molecule test -s default

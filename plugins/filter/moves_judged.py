@@ -51,7 +51,8 @@ _value:
     - C(verdicts), C(settle) and C(forget) with what is to be done on each host, for M(xenfold.consolidation.xl_move_settle), and
       C(problems), what only a person may decide, with the exact state and what to do.
     - Of guests that move with their disks C(volumes) with what is to be done on each host, for M(xenfold.consolidation.volume_settle), and
-      C(start), those that run nowhere and are to be started, each with C(workload) and C(to).
+      C(start), those that run nowhere and are to be started, each with C(workload) and C(to), and C(handed_over), those of them that were
+      handed over, as P(xenfold.consolidation.moves_returned#filter) takes them.
     - C(lines) and C(failed) for the steps of O(wave).
   type: dict
 """

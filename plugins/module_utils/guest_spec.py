@@ -222,7 +222,8 @@ def _shape(spec: Mapping[str, Mapping[str, Any]], values: Guest, path: str) -> l
             continue
         kind, words = _TYPES[rule["type"]]
         if not isinstance(value, kind) or (isinstance(value, bool) and rule["type"] != "bool"):
-            errors.append(f"{place}: value of another kind, allowed {words}" if rule.get("no_log") else _wrong(place, value, words))
+            secret = rule.get("no_log") or any(part.get("no_log") for part in rule.get("options", {}).values())
+            errors.append(f"{place}: value of another kind, allowed {words}" if secret else _wrong(place, value, words))
         elif "choices" in rule and value not in rule["choices"]:
             errors.append(_wrong(place, value, ", ".join(rule["choices"])))
         elif rule["type"] == "list":
@@ -325,6 +326,11 @@ def _check_access(key: str, kind: str, disk: Guest, vdev: str) -> list[str]:
                    "xvdz for drivers of Xen")]
 
 
+def _mapped(volume_group: str, volume: str) -> str:
+    """The name of a volume's device in the device mapper."""
+    return "-".join(part.replace("-", "--") for part in (volume_group, volume))
+
+
 def _check_cdrom(key: str, kind: str, disk: Guest) -> list[str]:
     """A drive of an HVM guest's QEMU, with or without a medium; a PV guest has it as a disk that is called one."""
     errors = [_wrong(f"{key}.{other}", disk[other], "a CD has a path, or is an empty drive")
@@ -407,7 +413,7 @@ def _check_disk_source(key: str, name: str, disk: Guest) -> list[str]:
         errors.append(_wrong(f"{key}.image", disk["image"], "the name of a disk image: lower-case letters, digits, '.' and '-'"))
     if not errors:
         volume = f"{name}-{disk['name']}" + (_SUFFIX if "image" in disk else "")
-        device = "-".join(part.replace("-", "--") for part in (disk["volume_group"], volume))
+        device = _mapped(disk["volume_group"], volume)
         if len(device) > _LARGEST_DEVICE_MAPPER_NAME:
             errors.append(_wrong(f"{key}.name", disk["name"], f"shorter names: the device would be {device}, "
                                  f"{len(device)} characters of at most {_LARGEST_DEVICE_MAPPER_NAME}"))
@@ -465,6 +471,10 @@ def _check_first_boot(guest: Guest) -> list[str]:
     if errors:
         return errors
     wanted = seed_disk(guest)
+    device = _mapped(wanted["volume_group"], volume_name(guest["name"], wanted["name"]) + _SUFFIX)
+    if len(device) > _LARGEST_DEVICE_MAPPER_NAME:
+        errors.append(f"first_boot: needs shorter names of guest and volume group: the device of its seed would be {device}, {len(device)} "
+                      f"characters of at most {_LARGEST_DEVICE_MAPPER_NAME}")
     for index, disk in enumerate(disks):
         seed = {key: value for key, value in wanted.items() if disk.get(key) != value}
         if seed and (str(disk.get("name")).startswith("seed-") or disk.get("vdev") == first_boot.SEED_VDEV):

@@ -144,6 +144,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import h
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import tags
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import VOLUME_SPEC, check_volumes
+from ansible_collections.xenfold.consolidation.plugins.module_utils.unlogged import UnloggedModule
 
 _SECONDS_OF_SILENCE = 60
 
@@ -173,15 +174,13 @@ def carry_out(runner: Runner, plan: Steps, images: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = UnloggedModule(
         argument_spec={
             "volumes": {"type": "list", "elements": "dict", "required": True, "options": VOLUME_SPEC},
             "fill": {"type": "list", "elements": "dict", "default": [], "options": FILL_SPEC},
             "images": {"type": "list", "elements": "dict", "default": [], "options": IMAGE_SPEC},
         },
         supports_check_mode=True,
-        # The host's journal would have the seeds: Ansible hides a secret there only when it is written in one line.
-        no_log=True,
     )
     volumes, images = module.params["volumes"], {image["name"]: image for image in module.params["images"]}
     errors = check_volumes(volumes) + check_images(module.params["images"]) + check_fill(module.params["fill"], images)

@@ -13,7 +13,7 @@ description:
     done already is none; one whose volume is not as it was judged ends it, before anything is done.
   - A volume that is being filled, C(NAME.coming), and one that a guest has left behind, C(NAME.moved), have names from which no guest
     starts.
-  - Removes nothing but what is tagged as left behind by the guest or as being filled for it, by a step that says so.
+  - Removes nothing but what is tagged as left behind by the guest, as being filled for it or as complete, by a step that says which.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
   steps:
@@ -55,7 +55,7 @@ options:
       which:
         description: Which volume of the name goes, for C(remove).
         type: str
-        choices: [moved, filling]
+        choices: [moved, filling, complete]
         default: moved
       first:
         description: Whether it comes before the steps of the other host; does nothing here.
@@ -93,7 +93,7 @@ STEP_SPEC = {
     "peer": {"type": "str", "required": True},
     "size_bytes": {"type": "int"},
     "date": {"type": "str", "default": ""},
-    "which": {"type": "str", "choices": ["moved", "filling"], "default": "moved"},
+    "which": {"type": "str", "choices": ["moved", "filling", "complete"], "default": "moved"},
     "first": {"type": "bool", "default": False},
 }
 

@@ -413,13 +413,13 @@ unmanaged:
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import file_diff
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guests, normalise, with_cpuid
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits import service as limits
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.wanted import check_visitors
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
+from ansible_collections.xenfold.consolidation.plugins.module_utils.unlogged import UnloggedModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, cpuid, plan
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import WAYS, Consents
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
@@ -443,7 +443,8 @@ def diffs(steps: plan.Steps, texts: Any) -> list[dict[str, str]]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    # Definitions carry what a first boot is told, and kernel command lines.
+    module = UnloggedModule(
         argument_spec={
             "guests": {"type": "list", "elements": "dict", "required": True, "options": GUEST_SPEC},
             "config_dir": {"type": "str", "default": "/etc/xen/guests"},

@@ -16,7 +16,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import
 NAME, WORLD = "NAME", "WORLD"
 EXTENT = 4 * 2**20
 OPTIONS = ("run", "by", "since", "state", "break_run", "needs", "peers", "quiet_seconds", "host", "moves", "at_once", "wait_seconds",
-           "steps", "forget", "guests", "autostart", "elsewhere", "unasked", "cpuid", "visitors", "volumes", "volume_peers", "looked", "consents")
+           "steps", "forget", "guests", "autostart", "elsewhere", "unasked", "cpuid", "visitors", "volumes", "volume_peers", "looked",
+           "consents")
 
 
 def copy(name: str, domid: int, uuid: str, flags: str = "-b----", seconds: float = 3.0) -> dict[str, Any]:

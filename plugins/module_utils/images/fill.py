@@ -48,13 +48,14 @@ def packages_for(images: Mapping[str, Image]) -> list[str]:
 def command(image: Image, source: str, device: str) -> list[str]:
     """The command that writes an image to a device.
 
-    qemu-img writes zeros where the image has none of its own, since the device has the content of whatever was there before. The mount is
+    None makes a device that is not there: it would be a file in the host's memory. qemu-img writes zeros where the image has none of its
+    own, since the device has the content of whatever was there before. The mount is
     seen by the processes of one command alone (unshare) and ends with the last of them, however that ends.
     """
     if image["format"] == "qcow2":
         return ["qemu-img", "convert", "-n", "-f", "qcow2", "-O", "raw", "-t", "writeback", source, device]
     if image["format"] == "raw":
-        return ["dd", f"if={source}", f"of={device}", "bs=4M", "iflag=fullblock", "conv=notrunc", "status=none"]
+        return ["dd", f"if={source}", f"of={device}", "bs=4M", "iflag=fullblock", "conv=notrunc,nocreat", "status=none"]
     kind = file_system(image)
     return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", UNPACK, "sh", kind, device, MOUNT_POINT, source, *MAKE[kind]]
 

@@ -11,8 +11,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.runner impor
 
 @dataclass(frozen=True)
 class Volume:
-    """size_bytes; tags; in_use: whether anything of this host has its device open; origin: of a snapshot, the name of the volume in its group
-    that it is of."""
+    """size_bytes; tags; in_use: whether anything of this host has its device open; origin: of a snapshot, the name of the volume in its
+    group that it is of."""
 
     size_bytes: int = 0
     tags: frozenset[str] = frozenset()

@@ -172,12 +172,12 @@ def judged(found: Found, guests: Guests, silent: Iterable[str], plan: Mapping[st
 
     moved: offline moves of a wave that has just ended. Returns `verdicts` (guest, source, target, kind, text), `volumes` (host -> steps for
     the module volume_settle, `first` before the others), `leave` (host -> guests that have left it for good), `start` (guests that run
-    nowhere, with the host that may start them), `problems`.
+    nowhere, with the host that may start them), `handed_over` (those of them that go forward, as moves for `returned`), `problems`.
     """
     silent = sorted(silent)
     ways = {move["workload"]: (move["from"], move["to"]) for move in moved}
     planned = {(move["workload"], move["to"]) for move in plan.get("moves", ()) if move.get("method") == OFFLINE}
-    told: dict[str, Any] = {"verdicts": [], "volumes": {}, "leave": {}, "start": [], "problems": []}
+    told: dict[str, Any] = {"verdicts": [], "volumes": {}, "leave": {}, "start": [], "handed_over": [], "problems": []}
     for guest, definition in ((name, normalise(value)) for name, value in sorted(guests.items())):
         if not volumes.disks_of(definition):
             continue
@@ -255,6 +255,7 @@ def _carry_out(
         steps(source, "back", own.moved, target, False)
     if kind == owner.FORWARD:
         told["start"].append({"workload": guest, "to": target})
+        told["handed_over"].append({"workload": guest, "from": source, "to": target})
     if kind in (owner.START, owner.BACK) and not runs:
         told["start"].append({"workload": guest, "to": source})
 
@@ -289,7 +290,7 @@ def _state(guest: str, at: tuple[str, str], way: tuple[str, str], runs: Mapping[
 
 def returned(moves: Iterable[Move], found: Found, guests: Guests, silent: Iterable[str]) -> dict[str, Any]:
     """What takes guests back that were handed over and could not be started: as `judged`, for those that certainly run nowhere."""
-    told: dict[str, Any] = {"verdicts": [], "volumes": {}, "start": [], "problems": []}
+    told: dict[str, Any] = {"verdicts": [], "volumes": {}, "start": [], "handed_over": [], "problems": []}
     silent = sorted(silent)
     for move in moves:
         definition = normalise(guests[move["workload"]])
@@ -339,7 +340,7 @@ def forgotten(
             if age < keep_days:
                 lines.append(f"{title} since {there.since}, {age:.1f} days, allowed after {keep_days:g} days (moves_keep_days)")
                 continue
-            for which, place in (("moved", there.moved), ("filling", coming)):
+            for which, place in (("moved", there.moved), *((("filling", there.filling), ("complete", there.complete)) if coming else ())):
                 steps.setdefault(host, []).extend(_step("remove", definition, disk, home[0], which=which) for disk in sorted(place))
     return steps, lines
 

@@ -42,7 +42,7 @@ ANSWER_SECONDS = 600
 """For how long a receiver may do nothing. A guest would be down for as long as a disk over there hangs."""
 _TIME_IS_UP, _POWEROFF, _REBOOT = 124, 0, 1
 _GONE_SECONDS = 60
-_UUID_COLUMN = 6
+_STATE_COLUMN, _UUID_COLUMN = 4, 6
 
 
 class Failure(Exception):
@@ -248,7 +248,7 @@ class Mover:
         if len(rows) != 1 or rows[0][0] != self.guest or rows[0][_UUID_COLUMN] != self.journal["uuid"]:
             raise Failure(f"xl list shows {rows or 'nothing'} for it, and not the one guest that was to move")
         domid, seconds = rows[0][1], self.journal["shutdown_seconds"]
-        self.hold()
+        self.hold(runs=rows[0][_STATE_COLUMN][2] != "p")
         self.note(stage=DOWN, down_since=time.time())
         self.say(f"it is told to shut down (domain {domid})")
         command = ["timeout", str(seconds), "xl", "shutdown", "-w", "-F", domid]
@@ -274,20 +274,26 @@ class Mover:
         own = {(volume["volume_group"], volume["name"]) for volume in self.volumes}
         return [row["lv_name"] for row in rows if (row["vg_name"], row["lv_name"]) in own and row["lv_device_open"]]
 
-    def hold(self) -> None:
-        """Keep the module xl_guest from starting it: that takes this lock for every start."""
+    def hold(self, runs: bool) -> None:
+        """Keep the module xl_guest from starting it: that takes this lock for every start. runs: whether it is created and goes on."""
         os.makedirs(CREATING, mode=0o700, exist_ok=True)
-        self.held = open(f"{CREATING}/{self.guest}", "ab")  # noqa: SIM115
-        try:
-            fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.held.close()
-            self.held = None
-            raise Failure("another run is just creating it") from None
+        begun = f"{CREATING}/{self.guest}"
+        for may_be_old in (runs, False):
+            self.held = open(begun, "ab")  # noqa: SIM115
+            try:
+                fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                self.held.close()
+                self.held = None
+            if not may_be_old:
+                raise Failure("another run is just creating it")
+            # Of a run that was cut off after it had created it: the xl that watches over a guest has its lock for as long as that runs.
+            Path(begun).unlink(missing_ok=True)
 
     def let_go(self) -> None:
         if self.held:
-            os.unlink(f"{CREATING}/{self.guest}")
+            Path(f"{CREATING}/{self.guest}").unlink(missing_ok=True)
             self.held.close()
             self.held = None
 

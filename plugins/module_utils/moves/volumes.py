@@ -215,15 +215,17 @@ def _back(step: Mapping[str, Any], there: Held) -> Planned:
         return None
     if not there.moved:
         raise _refuse(step, "it is not here")
-    drop = [word for mark in _moved(there.moved[group, name], step["guest"]) for word in ("--deltag", f"{MOVED_TAG}={step['guest']}:{mark}")]
+    marks = _moved(there.moved[group, name], step["guest"])
+    drop = [word for mark in marks for word in ("--deltag", f"{MOVED_TAG}={step['guest']}:{mark}")]
     return (Action("rename", f"volume {group}/{name}{MOVED_SUFFIX}", f"to {name}, as {step['guest']} comes back"),
             [["lvrename", group, name + MOVED_SUFFIX, name], ["lvchange", *drop, f"{group}/{name}"]])
 
 
 def _remove(step: Mapping[str, Any], there: Held) -> Planned:
-    """which: moved or filling. The tag is looked at once more; LVM itself refuses one that is in use."""
+    """which: moved, filling or complete. The tag is looked at once more; LVM itself refuses one that is in use."""
     group, name = _key(step)
-    suffix, place = (MOVED_SUFFIX, there.moved) if step["which"] == "moved" else (SUFFIX, {**there.filling, **there.complete})
+    suffix, place = {"moved": (MOVED_SUFFIX, there.moved), "filling": (SUFFIX, there.filling),
+                     "complete": (SUFFIX, there.complete)}[step["which"]]
     if not place:
         return None
     return (Action("remove", f"volume {group}/{name}{suffix}", f"{step['guest']} runs on {step['peer']}"),

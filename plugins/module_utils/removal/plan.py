@@ -157,8 +157,8 @@ def _put_aside(name: str, forced: bool, host: Host, others: Others, planned: Ite
         found.errors.append(f"guest {name!r}: is a driver domain that serves {', '.join(host.clients[name])}; shut those down first")
     found.errors += [f"guest {name!r}: {line}" for volume in sorted(own) for line in _problems(name, volume, bool(domain), host)]
     # `web-1-data` is the disk `1-data` of `web` as well as the disk `data` of `web-1`, which may not be here yet.
-    found.errors += [f"guest {name!r}: volume {volume} is called like a disk of guest {other!r} of the estate; rename it by lvrename, and in"
-                     f" the configuration of {name!r}, when it is not for that one"
+    found.errors += [f"guest {name!r}: volume {volume} is called like a disk of guest {other!r} of the estate; rename it by lvrename,"
+                     f" and in the configuration of {name!r}, when it is not for that one"
                      for volume in sorted(own) for other in sorted(planned)
                      if other.startswith(f"{name}-") and _lv(volume).startswith(f"{other}-")]
     found.removals.append(Removal(
@@ -195,6 +195,11 @@ def _users(volume: str, host: Host) -> list[str]:
     return sorted(guest for guest, disks in host.disks.items() if volume in disks)
 
 
+def _snapshots(volume: str, host: Host) -> list[str]:
+    group, _slash, lv = volume.partition("/")
+    return sorted(other for other, there in host.volumes.items() if there.origin == lv and other.startswith(f"{group}/"))
+
+
 def _purge(name: str, host: Host, others: Others, today: datetime.date, keep_days: int, found: Steps) -> None:
     aside = {volume: day for volume, there in sorted(host.volumes.items())
              if volume.endswith(ASIDE) and (day := put_aside_on(name, there)) is not None}
@@ -207,7 +212,7 @@ def _purge(name: str, host: Host, others: Others, today: datetime.date, keep_day
         found.errors.append(f"guest {name!r}: a guest of that name {where}; its removed volumes are purged when there is none")
     for volume, day in aside.items():
         users = _users(volume, host)
-        copies = sorted(other for other, there in host.volumes.items() if there.origin and f"{other.partition('/')[0]}/{there.origin}" == volume)
+        copies = _snapshots(volume, host)
         due = day + datetime.timedelta(days=keep_days)
         if users or host.volumes[volume].in_use:
             found.errors.append(f"volume {volume}: is in use{f' by guest {users[0]!r}' if users else ' on this host'}, and is not purged")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils import basic
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, host, start
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
@@ -38,7 +39,7 @@ STORED = {"name": "web01", "vcpus": 1, "maxvcpus": 2, "memory_mib": 128, "maxmem
 @pytest.fixture(name="warned")
 def _warned(monkeypatch):
     lines: list[str] = []
-    monkeypatch.setattr(xl_guest.AnsibleModule, "warn", lambda _self, line: lines.append(line))
+    monkeypatch.setattr(xl_guest.UnloggedModule, "warn", lambda _self, line: lines.append(line))
     return lines
 
 
@@ -223,3 +224,16 @@ def test_warnings_of_a_task_that_hides_its_output_tell_no_values(hidden, tmp_pat
     command_cases.run("xl_guest", case)
     assert any("boot.cmdline" in line for line in warned) and any("cannot have its devices" in line for line in warned)
     assert any("token" in line or "/dev/new" in line for line in warned) is not hidden
+
+
+def test_the_journal_of_a_host_has_no_definition(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(basic, "has_journal", False)
+    monkeypatch.setattr(basic.AnsibleModule, "_log_to_syslog", lambda _module, line: shown.append(line))
+    monkeypatch.setattr(host, "xen_runs", lambda: False)
+    guest = {**STORED, "boot": {"kernel": "/k", "cmdline": "token=s3cret\nmore"}}
+    command_cases.run("xl_guest", {
+        # As each task says.
+        "input": {"_ansible_no_log": False, "guests": [guest], "config_dir": str(tmp_path), "autostart_dir": str(tmp_path)},
+        "run": [], "output": {"failed": True}})
+    assert "s3cret" not in str(shown)

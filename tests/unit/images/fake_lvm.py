@@ -27,8 +27,8 @@ class Lvm:
     """Volumes by group/name as files in a folder, with their tags; one group `vg` with so many extents.
 
     `changes`: commands so far that change something; `cut`: the number of the change before which the run is killed, with `after` once it
-    was carried out; `answers`: what other commands say, first word -> function of the command; `open`: volumes in use; `origins`: snapshot ->
-    name of the volume that it is of.
+    was carried out; `answers`: what other commands say, first word -> function of the command; `open`: volumes in use; `origins`:
+    snapshot -> name of the volume that it is of.
     """
 
     def __init__(self, root: Path, monkeypatch: Any, extents: int = 64, tools: tuple[str, ...] = ("vgs", "lvs")) -> None:

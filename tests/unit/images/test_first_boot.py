@@ -190,6 +190,19 @@ def test_what_cannot_be_told_to_a_guest(change, text):
     assert "s3cret" not in errors[0]
 
 
+def test_a_seed_in_a_wrong_place_is_not_shown():
+    errors = guest_spec.check_guest({**GUEST, "first_boot": "password: s3cret"})
+    assert errors == ["first_boot: value of another kind, allowed a mapping of keys and values"]
+
+
+@pytest.mark.parametrize(("length", "wrong"), [(60, 0), (61, 1)])
+def test_a_seed_whose_device_would_have_too_long_a_name(length, wrong):
+    guest = {**GUEST, "name": "n" * 42, "disks": [{"name": "a", "size_gib": 1, "volume_group": "v" * length}]}
+    assert len(guest_spec.check_guest(guest)) == wrong
+    assert all("first_boot: needs shorter names" in error and "128 characters of at most 127" in error
+               for error in guest_spec.check_guest(guest))
+
+
 def test_an_ipv6_gateway_may_be_link_local():
     network = {"address": "fd00::5/64", "gateway": "fe80::1"}
     assert guest_spec.check_guest({**GUEST, "first_boot": {"networks": [network]}}) == []

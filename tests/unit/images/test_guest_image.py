@@ -241,6 +241,15 @@ def test_what_another_run_is_filling_is_left_to_it(lvm):
     run([image], changed=True)
 
 
+@pytest.mark.parametrize("kind", ["raw", "qcow2"])
+def test_a_device_that_is_not_there_is_not_made_as_a_file(lvm, monkeypatch, kind):
+    """As with a volume that is not active: the image would come to the host's memory, and the volume get its name without a content."""
+    image = raw(lvm) if kind == "raw" else qcow2(lvm, monkeypatch)
+    device = lvm.root / "vg/web01-root.filling"
+    done = subprocess.run(fill.command(image, str(lvm.root / "images/debian"), str(device)), capture_output=True, check=False)
+    assert done.returncode != 0 and not device.exists()
+
+
 def test_two_volumes_of_one_image(lvm):
     other = {**VOLUME, "name": "web02-root"}
     run([raw(lvm)], volumes=[VOLUME, other], filled=[FILL, {**FILL, "name": "web02-root"}], changed=True)
@@ -374,7 +383,9 @@ def test_nothing_shows_what_a_seed_says(lvm, monkeypatch, user_data):
     shown: list[Any] = []
     monkeypatch.setattr(basic, "has_journal", False)
     monkeypatch.setattr(AnsibleModule, "_log_to_syslog", lambda _module, line: shown.append(line))
-    result = run([], volumes=[SEED_VOLUME], filled=[{**SEED, "files": {"meta-data": "a", "user-data": user_data}}], changed=True)
+    result = command_cases.run("guest_image", {"output": {"changed": True}, "input": {
+        # As each task says.
+        "_ansible_no_log": False, "volumes": [SEED_VOLUME], "fill": [{**SEED, "files": {"meta-data": "a", "user-data": user_data}}]}})
     assert lines(result) == ["create volume vg/web01-seed-0", "fill volume vg/web01-seed-0"]
     assert "s3cret" not in str(result) + str(shown) + str(lvm.changes)
     assert b"s3cret" in lvm.content("vg/web01-seed-0")

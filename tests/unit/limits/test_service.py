@@ -121,7 +121,7 @@ def _machine(tmp_path, monkeypatch):
     monkeypatch.setattr(host, "xen_runs", lambda: True)
     monkeypatch.setattr(host, "missing", lambda _needs: frozenset())
     monkeypatch.setattr(apply, "scratch", lambda: contextlib.nullcontext(str(tmp_path / "scratch")))
-    monkeypatch.setattr(xl_guest.AnsibleModule, "warn", lambda _self, _line: None)
+    monkeypatch.setattr(xl_guest.UnloggedModule, "warn", lambda _self, _line: None)
     return machine
 
 

@@ -4,6 +4,7 @@
 page cache is not bypassed here), and small scripts for LVM and xl, which keep their state in files."""
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -331,6 +332,21 @@ esac
     assert code == 1, log
     assert pair.stayed()
     assert "create" not in pair.source.log.read_text()
+
+
+@pytest.mark.parametrize(("state", "code"), [("-b----", 0), ("--p---", 1)])
+def test_a_lock_of_a_creation_that_was_cut_off_is_no_hindrance_once_it_runs(pair, state, code):
+    """The xl that watches over the guest has inherited it. One that is paused may be in the middle of its creation."""
+    folder = pair.source.folder / "creating"
+    folder.mkdir()
+    with open(folder / "disk01", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found, journal, log = pair.go(more=f"""
+domains = send.Mover.domains
+send.Mover.domains = lambda self: [[*row[:4], {state!r}, *row[5:]] for row in domains(self)]
+""")
+    assert found == code, log
+    assert ("another run is just creating it" in log, journal["stage"]) == ((True, "copying") if code else (False, "given"))
 
 
 def test_one_that_is_started_between_the_looks_gets_its_disk_back(pair):

@@ -55,6 +55,11 @@ def report(*there):
     # Never what another has made.
     (verb("remove", which="moved"), [volume("disk01-root.moved", MOVED.replace("disk01", "web01"))], []),
     (verb("remove", which="filling"), [FULL], []),
+    (verb("remove", which="complete"), [FULL], [["lvremove", "--yes", "vg0/disk01-root.coming"]]),
+    (verb("remove", which="complete"), [FILLING, OWN], []),
+    (verb("back"), [volume("disk01-root.moved", MOVED.replace("xen02", "xen03"), MOVED)],
+     [["lvrename", "vg0", "disk01-root.moved", "disk01-root"],
+      ["lvchange", "--deltag", MOVED.replace("xen02", "xen03"), "--deltag", MOVED, "vg0/disk01-root"]]),
     (verb("remove", which="filling"), [OTHER], []),
 ])
 def test_steps(step, there, commands):
