@@ -9,7 +9,7 @@ export ANSIBLE_FORCE_COLOR ?= 0
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit lab lab-down test lint unit scenarios lab-test lab-soak bench bench-data clean lab-packages
+.PHONY: help demo audit lab lab-down test test-long lint unit scenarios lab-test lab-soak bench bench-data clean lab-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +62,10 @@ lint: .venv/dev.stamp .vendor/stamp
 	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
 
 unit: .venv/dev.stamp .vendor/stamp
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not long"
+
+test-long: .venv/dev.stamp .vendor/stamp ## integration tests that take longer than make test may
+	$(BIN)/python -m pytest -n auto --dist worksteal -m long tests/integration
 
 scenarios: .venv/dev.stamp .vendor/stamp
 	$(BIN)/molecule test -s default
@@ -70,7 +73,7 @@ scenarios: .venv/dev.stamp .vendor/stamp
 lab-test: lab-packages .venv/dev.stamp .vendor/stamp ## the scenarios on real Xen hosts in QEMU (root, Debian, an hour)
 	$(BIN)/python -m pytest -s tests/lab
 
-lab-soak: lab-packages .venv/dev.stamp .vendor/stamp ## the repeated scenarios
+lab-soak: lab-packages .venv/dev.stamp .vendor/stamp test-long ## the long and repeated ones, hours
 	XENFOLD_SOAK=10 $(BIN)/python -m pytest -s tests/lab
 
 bench-data:

@@ -158,6 +158,7 @@ def test_a_plan_is_shown_carried_out_and_done(scene: Scene) -> None:
     assert "4 of 4 steps are done" in text
 
 
+@pytest.mark.long
 def test_a_move_that_fails_stops_the_run_after_its_wave(scene: Scene) -> None:
     scene.change(fates={"web01": "no memory"})
     code, text = scene.run()
@@ -172,6 +173,7 @@ def test_a_move_that_fails_stops_the_run_after_its_wave(scene: Scene) -> None:
     assert (code, scene.where()) == (0, AFTER), text
 
 
+@pytest.mark.long
 def test_moves_that_end_in_the_handshake_are_judged_by_both_hosts(scene: Scene) -> None:
     scene.change(fates={"web01": "arrives and its report is lost", "db01": "the way breaks before GO"})
     code, text = scene.run()
@@ -181,6 +183,7 @@ def test_moves_that_end_in_the_handshake_are_judged_by_both_hosts(scene: Scene) 
     assert {host: told["keeps"] for host, told in scene.world["hosts"].items()} == scene.where()
 
 
+@pytest.mark.long
 def test_what_a_crashed_run_left_is_settled_first(scene: Scene) -> None:
     """The controller died: one guest has arrived and left everything behind, of another the target has a copy that never ran."""
     scene.has("xen01", domain("web01--migratedaway", 3, **AWAY), domain("db01", 4), moving=["db01"])
@@ -206,6 +209,7 @@ def test_a_state_that_only_a_person_may_decide_stops_it_untouched(scene: Scene) 
     assert scene.calls("xl_move", "xl_move_settle", "xl_guest") == []
 
 
+@pytest.mark.long
 def test_hosts_that_do_not_answer(scene: Scene) -> None:
     scene.inventory(xen03={"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1})
     code, text = scene.run()
@@ -231,6 +235,7 @@ def test_refusals_come_before_anything_is_touched(scene: Scene, arguments: tuple
     assert scene.calls("xl_move", "xl_move_settle", "xl_guest") == []
 
 
+@pytest.mark.long
 def test_room_is_looked_at_before_each_wave(scene: Scene) -> None:
     world = scene.world
     world["hosts"]["xen03"]["free_mib"] = 100
@@ -312,7 +317,7 @@ def test_an_offline_move_needs_consent_and_a_preview_shows_it(local: Scene) -> N
     assert "moves_offline: value 'disk02', allowed all, or a list of guests of the estate" in text
 
 
-@pytest.mark.parametrize("consent", ["all", "[disk01,web01]", '["disk01"]'])
+@pytest.mark.parametrize("consent", ["all", *(pytest.param(text, marks=pytest.mark.long) for text in ("[disk01,web01]", '["disk01"]'))])
 def test_a_guest_moves_with_its_disks(local: Scene, consent: str) -> None:
     local.change(looks=[{"disk01": "first 1"}, {"disk01": "first 2"}, {"disk01": "second 9"}])
     code, text = local.run("-e", f"moves_offline={consent}", "-e", "moves_mibps=50")
@@ -333,6 +338,7 @@ def test_a_guest_moves_with_its_disks(local: Scene, consent: str) -> None:
     assert "1 of 1 steps are done" in text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("fate", "message"), [
     ("it does not shut down", "disk01 stays on xen01: its move ended with 1, and said: it does not shut down"),
     ("the host dies in the second pass", "disk01 is down and starts again on xen01: its unit was killed"),
@@ -352,6 +358,7 @@ def test_whatever_fails_leaves_it_running_at_home_and_the_next_run_goes_on(local
     assert [volume["fresh"] for volume in begun["volumes"]] == [False, False]
 
 
+@pytest.mark.long
 def test_a_hand_over_that_was_cut_off_is_finished_in_the_same_run(local: Scene) -> None:
     local.change(fates={"disk01": "the host dies after the first rename"})
     code, text = local.run(*CONSENT)
@@ -372,6 +379,7 @@ CRASHES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("source", "target", "owner"), [case[1:] for case in CRASHES], ids=[case[0] for case in CRASHES])
 def test_a_crash_is_settled_by_what_is_on_the_disks(local: Scene, source: Any, target: Any, owner: str) -> None:
     """Nothing runs, and the journal of the source says that the guest was shut down for its move."""
@@ -383,6 +391,7 @@ def test_a_crash_is_settled_by_what_is_on_the_disks(local: Scene, source: Any, t
     assert (arrived if owner == "xen02" else at_home)(local), (local.where(), volumes(local, "xen01"), volumes(local, "xen02"))
 
 
+@pytest.mark.long
 def test_what_a_guest_left_behind_goes_by_consent_once_it_is_old_enough(local: Scene) -> None:
     local.plan(plan())
     local.has("xen01", volumes=disks(".moved", "xenfold.moved=disk01:xen02:20200101T000000Z"))

@@ -102,12 +102,14 @@ def test_a_host_is_drained_and_taken_back_with_its_guests(scene: Operations) -> 
     assert "2 of 2 guests that were taken from it come back" in text
 
 
+@pytest.mark.long
 def test_a_second_return_changes_nothing(scene: Operations) -> None:
     code, text = scene.play("return", "-e", "host=xen01", "-e", "back=true")
     assert (code, scene.where()) == (0, BEFORE), text
     assert text.count("changed=0") == 4 and scene.calls("migration_lock") == [], text
 
 
+@pytest.mark.long
 def test_a_drain_that_was_cut_off_is_gone_on_with_and_a_move_that_fails_is_told(scene: Operations) -> None:
     scene.change(fates={"web01": "no memory"})
     code, text = scene.play("drain", "-e", "host=xen01")
@@ -124,6 +126,7 @@ def test_a_drain_that_was_cut_off_is_gone_on_with_and_a_move_that_fails_is_told(
     assert yaml.safe_load(scene.marks.read_text())["xen_hosts"]["hosts"]["xen01"] == {"estate_drained": ["db01", "web01"]}
 
 
+@pytest.mark.long
 def test_what_stays_is_told(scene: Operations) -> None:
     hosts = scene.folder / "estate" / "hosts.yml"
     content = yaml.safe_load(hosts.read_text())
@@ -166,6 +169,7 @@ def test_the_only_host_cannot_be_drained(scene: Operations) -> None:
     assert "host: value 'xen01', allowed one host of the estate: xen01, beside which there is another: it is the only one" in text
 
 
+@pytest.mark.long
 def test_a_host_that_is_not_fit_stays_drained(scene: Operations) -> None:
     scene.marks.write_text("xen_hosts: {hosts: {xen03: {estate_drained: []}}}\n")
     port = {"name": "eth1", "link": False, "aggregated": False}
@@ -177,6 +181,7 @@ def test_a_host_that_is_not_fit_stays_drained(scene: Operations) -> None:
     assert "xen03 stays drained: host 'xen03': bond bond0: eth1 has no link" in text
 
 
+@pytest.mark.long
 def test_moves_that_are_worth_it_and_then_a_rest(scene: Operations) -> None:
     # Its journal says that web02 has moved a moment ago.
     journal = scene.folder / "moves" / "xen03" / "web02.json"
