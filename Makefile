@@ -55,7 +55,7 @@ test: lint unit scenarios ## lint, unit and integration tests, scenarios without
 
 lint: .venv/dev.stamp .vendor/stamp
 	$(BIN)/ruff check .
-	MYPYPATH=collections $(BIN)/mypy plugins/module_utils plugins/action plugins/filter plugins/inventory lab
+	MYPYPATH=collections $(BIN)/mypy plugins/module_utils plugins/action plugins/filter plugins/inventory plugins/plugin_utils lab
 	$(BIN)/yamllint -s .
 	$(BIN)/ansible-lint -q
 	$(BIN)/antsibull-changelog lint

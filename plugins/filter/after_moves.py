@@ -59,6 +59,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 try:
     from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.progress import ProgressError, after
@@ -84,8 +85,7 @@ def _after_moves(problem: Any, plan: Any, done: Any = (), failed: Any = ()) -> d
     if not isinstance(problem, Mapping):
         raise AnsibleFilterError(f"after_moves: problem: value of type {type(problem).__name__}, allowed a mapping of plain values")
     try:
-        # Through JSON and back: plain values, without the tags that ansible-core puts on them.
-        return after(*json.loads(json.dumps([problem, _plan_of(plan), done, failed])))
+        return after(*plain([problem, _plan_of(plan), done, failed]))
     except ProblemError as error:
         raise AnsibleFilterError(f"after_moves: the problem is not sound:\n{error}") from error
     except ProgressError as error:

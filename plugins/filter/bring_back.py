@@ -51,10 +51,11 @@ _value:
   type: dict
 """
 
-import json
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
+from ansible_collections.xenfold.consolidation.plugins.plugin_utils.refusals import operation
 
 try:
     from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.offline import names_in
@@ -67,18 +68,10 @@ except ImportError as missing:
 def _bring_back(problem: Any, told: Any, host: Any, guests: Any, consents: Any = ()) -> dict[str, Any]:
     if NUMPY_ERROR is not None:
         raise AnsibleFilterError("bring_back: needs numpy and highspy on the control node") from NUMPY_ERROR
-    try:
-        # Through JSON and back: plain values, without the tags that ansible-core puts on them.
-        problem, told, wanted, consents = json.loads(json.dumps([problem, told, list(guests), consents]))
+    with operation("bring_back"):
+        problem, told, wanted, consents = plain([problem, told, list(guests), consents])
         known = [workload["name"] for workload in problem["workloads"]]
         return bring_back(problem, told, str(host), wanted, names_in("moves_offline", consents, known))
-    except RecursionError as error:
-        raise AnsibleFilterError("bring_back: value that is nested too deeply, allowed plain values") from error
-    except (LookupError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"bring_back: problem, told: value that does not hold together ({error!r}), allowed what the modules"
-                                 " estate and xl_move_info return") from error
-    except ValueError as error:
-        raise AnsibleFilterError(f"bring_back: {error}") from error
 
 
 class FilterModule:

@@ -50,10 +50,11 @@ _value:
   type: dict
 """
 
-import json
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
+from ansible_collections.xenfold.consolidation.plugins.plugin_utils.refusals import operation
 
 try:
     from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.offline import names_in
@@ -66,18 +67,10 @@ except ImportError as missing:
 def _drain(problem: Any, told: Any, host: Any, stay: Any = (), consents: Any = ()) -> dict[str, Any]:
     if NUMPY_ERROR is not None:
         raise AnsibleFilterError("drain: needs numpy and highspy on the control node") from NUMPY_ERROR
-    try:
-        # Through JSON and back: plain values, without the tags that ansible-core puts on them.
-        problem, told, stay, consents = json.loads(json.dumps([problem, told, stay, consents]))
+    with operation("drain"):
+        problem, told, stay, consents = plain([problem, told, stay, consents])
         guests = [workload["name"] for workload in problem["workloads"]]
         return drain(problem, told, str(host), names_in("stay", stay, guests), names_in("moves_offline", consents, guests))
-    except RecursionError as error:
-        raise AnsibleFilterError("drain: value that is nested too deeply, allowed plain values") from error
-    except (LookupError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"drain: problem, told: value that does not hold together ({error!r}), allowed what the modules estate and"
-                                 " xl_move_info return") from error
-    except ValueError as error:
-        raise AnsibleFilterError(f"drain: {error}") from error
 
 
 class FilterModule:

@@ -68,11 +68,11 @@ _value:
       sample: [{host: xen02, kind: state, state: drain, because: "cannot go there: the host's state is drain"}]
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 try:
     from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.explain import ExplainError, explain
@@ -90,8 +90,7 @@ def _explain(plan: Any, problem: Any, workload: Any) -> dict[str, Any]:
         raise AnsibleFilterError(f"explain: plan: value of type {type(plan).__name__} without a list 'moves' of mappings, allowed a plan of"
                                  " the module placement")
     try:
-        # Through JSON and back: plain values, without the tags that ansible-core puts on them.
-        return explain(json.loads(json.dumps(problem)), json.loads(json.dumps(plan)), workload)
+        return explain(plain(problem), plain(plan), workload)
     except ProblemError as error:
         raise AnsibleFilterError(f"explain: the problem is not sound:\n{error}") from error
     except ExplainError as error:

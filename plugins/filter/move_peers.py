@@ -42,26 +42,15 @@ _value:
   sample: [{name: xen02, address: 10.9.0.2, addresses: [10.9.0.2], port: 22, public_key: "", host_keys: [], asked: false}]
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import DEFAULT_POOL
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import peers
+from ansible_collections.xenfold.consolidation.plugins.plugin_utils.refusals import of_pool
 
 
 def _move_peers(variables: Any, host: Any, hosts: Any) -> list[dict[str, Any]]:
-    if not isinstance(variables, Mapping) or isinstance(hosts, str) or not isinstance(hosts, Iterable):
-        raise AnsibleFilterError(
-            f"move_peers: values of type {type(variables).__name__} and {type(hosts).__name__}, allowed the variables of all hosts,"
-            " as in hostvars, and the names of those to look at")
-    try:
-        return peers.peers_of({name: variables[name] for name in [host, *hosts]}, host, DEFAULT_POOL)
-    except ValueError as error:
-        raise AnsibleFilterError(f"move_peers: {error}") from error
-    except (LookupError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(
-            f"move_peers: the hosts' variables do not hold together ({error!r}); playbooks/plan.yml names the item") from error
+    found: list[dict[str, Any]] = of_pool("move_peers", peers.peers_of, variables, host, hosts)
+    return found
 
 
 class FilterModule:

@@ -43,20 +43,15 @@ _value:
 """
 
 import datetime
-import json
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import offline
-
-
-def _plain(*values: Any) -> Any:
-    """Through JSON and back: plain values, without the tags that ansible-core puts on them."""
-    return json.loads(json.dumps(values))
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _moves_forgotten(wanted: Any, found: Any, guests: Any, keep_days: Any = offline.KEEP_DAYS) -> dict[str, Any]:
-    wanted, found, guests, keep_days = _plain(wanted, found, guests, keep_days)
+    wanted, found, guests, keep_days = plain([wanted, found, guests, keep_days])
     try:
         days = float(keep_days)
         if not days >= 0:

@@ -57,19 +57,14 @@ _value:
   type: dict
 """
 
-import json
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import offline, progress
-
-
-def _plain(*values: Any) -> Any:
-    """Through JSON and back: plain values, without the tags that ansible-core puts on them."""
-    return json.loads(json.dumps(values))
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _moves_judged(found: Any, plan: Any, guests: Any, hosts: Any, wave: Any = None, results: Any = None) -> dict[str, Any]:
-    found, plan, guests, hosts, wave, results = _plain(found, plan, guests, list(hosts), wave or {"moves": []}, results or {})
+    found, plan, guests, hosts, wave, results = plain([found, plan, guests, list(hosts), wave or {"moves": []}, results or {}])
     silent = set(hosts) - set(found)
     judgement = progress.judged(plan, found, guests, silent, wave["moves"])
     with_disks = offline.judged(found, guests, silent, plan, wave.get("offline", ()))

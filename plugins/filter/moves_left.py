@@ -60,23 +60,18 @@ _value:
   type: dict
 """
 
-import json
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import offline as with_disks
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import progress
-
-
-def _plain(*values: Any) -> Any:
-    """Through JSON and back: plain values, without the tags that ansible-core puts on them."""
-    return json.loads(json.dumps(values))
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _moves_left(
     plan: Any, found: Any, guests: Any, hosts: Any, limited: Any, offline: Any = (), start: Any = (),
 ) -> dict[str, Any]:
-    plan, found, guests, hosts, limited, offline, start = _plain(plan, found, guests, list(hosts), list(limited), offline, list(start))
+    plan, found, guests, hosts, limited, offline, start = plain([plan, found, guests, list(hosts), list(limited), offline, list(start)])
     errors = progress.check_plan(plan, guests, hosts)
     if errors:
         raise AnsibleFilterError("moves_left: " + "; ".join(errors))

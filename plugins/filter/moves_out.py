@@ -52,21 +52,16 @@ _value:
   elements: dict
 """
 
-import json
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import progress
-
-
-def _plain(*values: Any) -> Any:
-    """Through JSON and back: plain values, without the tags that ansible-core puts on them."""
-    return json.loads(json.dumps(values))
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _moves_out(moves: Any, host: Any, guests: Any, peers: Any, found: Any = None, limits: Any = None) -> list[dict[str, Any]]:
     try:
-        return progress.outgoing(*_plain(list(moves), str(host), guests, list(peers), found or {}, limits or {}))
+        return progress.outgoing(*plain([list(moves), str(host), guests, list(peers), found or {}, limits or {}]))
     except ValueError as error:
         raise AnsibleFilterError(f"moves_out: {error}") from None
 

@@ -39,19 +39,14 @@ _value:
   elements: str
 """
 
-import json
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import preconditions
-
-
-def _plain(*values: Any) -> Any:
-    """Through JSON and back: plain values, without the tags that ansible-core puts on them."""
-    return json.loads(json.dumps(values))
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _moves_problems(waves: Any, found: Any, guests: Any) -> list[str]:
-    waves, found, guests = _plain(list(waves), found, guests)
+    waves, found, guests = plain([list(waves), found, guests])
     lines: list[str] = []
     earlier: list[str] = []
     for wave in waves:

@@ -44,19 +44,14 @@ _value:
   type: dict
 """
 
-import json
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import offline
-
-
-def _plain(*values: Any) -> Any:
-    """Through JSON and back: plain values, without the tags that ansible-core puts on them."""
-    return json.loads(json.dumps(values))
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _moves_returned(found: Any, moves: Any, guests: Any, hosts: Any) -> dict[str, Any]:
-    found, moves, guests, hosts = _plain(found, list(moves), guests, list(hosts))
+    found, moves, guests, hosts = plain([found, list(moves), guests, list(hosts)])
     return {"settle": {}, "forget": {}, **offline.returned(moves, found, guests, set(hosts) - set(found))}
 
 

@@ -38,11 +38,12 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.running import unfinished
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _moves_unfinished(told: Any, plan: Any = "") -> dict[str, list[str]]:
     try:
-        guests = unfinished(json.loads(json.dumps(told)))
+        guests = unfinished(plain(told))
         moved = {move["workload"] for move in json.loads(plan)["moves"]} if plan else set()
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise AnsibleFilterError(f"moves_unfinished: told, plan: value that does not hold together ({error!r}), allowed what the module"

@@ -38,19 +38,14 @@ _value:
   type: dict
 """
 
-import json
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import offline
-
-
-def _plain(*values: Any) -> Any:
-    """Through JSON and back: plain values, without the tags that ansible-core puts on them."""
-    return json.loads(json.dumps(values))
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _moves_volumes(moves: Any, found: Any, guests: Any) -> dict[str, list[dict[str, Any]]]:
-    return offline.prepared(*_plain(list(moves), found, guests))
+    return offline.prepared(*plain([list(moves), found, guests]))
 
 
 class FilterModule:

@@ -64,13 +64,13 @@ _value:
       elements: str
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.overlay import KEYS, OverlayError, overlay
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _overlay(problem: Any, **changes: Any) -> dict[str, Any]:
@@ -82,8 +82,7 @@ def _overlay(problem: Any, **changes: Any) -> dict[str, Any]:
         if key not in KEYS:
             raise AnsibleFilterError(f"overlay: {key}: unknown key with value {value!r}, allowed {', '.join(KEYS)}")
     try:
-        # Through JSON and back: plain values, without the tags that ansible-core puts on them.
-        return asdict(overlay(json.loads(json.dumps(problem)), **json.loads(json.dumps(changes))))
+        return asdict(overlay(plain(problem), **plain(changes)))
     except OverlayError as error:
         raise AnsibleFilterError(f"overlay: {error}") from None
     except RecursionError as error:

@@ -48,6 +48,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 try:
     from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.normalise import normalise
@@ -75,8 +76,7 @@ def _place(problem: Any, known: Any = "") -> dict[str, Any]:
     if NUMPY_ERROR is not None:
         raise AnsibleFilterError("place: needs numpy and highspy on the control node") from NUMPY_ERROR
     try:
-        # Through JSON and back: plain values, without the tags that ansible-core puts on them.
-        document = json.loads(json.dumps(problem))
+        document = plain(problem)
         there = _plan_in(known)
         if there and there.get("inputs_sha256") == normalise(document).sha256:
             return there

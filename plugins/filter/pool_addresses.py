@@ -42,26 +42,15 @@ _value:
   sample: [10.9.0.2, 10.9.0.3]
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import DEFAULT_POOL
+from ansible_collections.xenfold.consolidation.plugins.plugin_utils.refusals import of_pool
 
 
 def _pool_addresses(variables: Any, host: Any, hosts: Any) -> list[str]:
-    if not isinstance(variables, Mapping) or isinstance(hosts, str) or not isinstance(hosts, Iterable):
-        raise AnsibleFilterError(
-            f"pool_addresses: values of type {type(variables).__name__} and {type(hosts).__name__}, allowed the variables of all hosts,"
-            " as in hostvars, and the names of those to look at")
-    try:
-        return firewall.pool_addresses({name: variables[name] for name in [host, *hosts]}, host, DEFAULT_POOL)
-    except ValueError as error:
-        raise AnsibleFilterError(f"pool_addresses: {error}") from error
-    except (LookupError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(
-            f"pool_addresses: the hosts' variables do not hold together ({error!r}); playbooks/plan.yml names the item") from error
+    found: list[str] = of_pool("pool_addresses", firewall.pool_addresses, variables, host, hosts)
+    return found
 
 
 class FilterModule:

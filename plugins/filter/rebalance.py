@@ -56,10 +56,11 @@ _value:
   type: dict
 """
 
-import json
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
+from ansible_collections.xenfold.consolidation.plugins.plugin_utils.refusals import operation
 
 try:
     from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.offline import names_in
@@ -72,19 +73,11 @@ except ImportError as missing:
 def _rebalance(problem: Any, told: Any, max_moves: Any, min_gain: Any = None, rested: Any = (), consents: Any = ()) -> dict[str, Any]:
     if NUMPY_ERROR is not None:
         raise AnsibleFilterError("rebalance: needs numpy and highspy on the control node") from NUMPY_ERROR
-    try:
-        # Through JSON and back: plain values, without the tags that ansible-core puts on them.
-        problem, told, rested, consents = json.loads(json.dumps([problem, told, list(rested), consents]))
+    with operation("rebalance"):
+        problem, told, rested, consents = plain([problem, told, list(rested), consents])
         guests = [workload["name"] for workload in problem["workloads"]]
         return rebalance(problem, told, int(max_moves), None if min_gain is None else float(min_gain), rested,
                          names_in("moves_offline", consents, guests))
-    except RecursionError as error:
-        raise AnsibleFilterError("rebalance: value that is nested too deeply, allowed plain values") from error
-    except (LookupError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"rebalance: problem, told: value that does not hold together ({error!r}), allowed what the modules"
-                                 " estate and xl_move_info return") from error
-    except ValueError as error:
-        raise AnsibleFilterError(f"rebalance: {error}") from error
 
 
 class FilterModule:

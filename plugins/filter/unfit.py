@@ -42,17 +42,16 @@ _value:
   elements: str
 """
 
-import json
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.health import unfit
+from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import plain
 
 
 def _unfit(info: Any, host: Any, told: Any, wanted: Any) -> list[str]:
     try:
-        # Through JSON and back: plain values, without the tags that ansible-core puts on them.
-        return unfit(str(host), *json.loads(json.dumps([told, info, wanted])))
+        return unfit(str(host), *plain([told, info, wanted]))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise AnsibleFilterError(f"unfit: info, told, wanted: value that does not hold together ({error!r}), allowed what the modules"
                                  " host_info and xl_move_info return, and the host's variables") from error

@@ -26,6 +26,8 @@ from lab import faults, snapshots
 from lab.state import locked, need_lab
 
 ROOT = Path(__file__).resolve().parents[2]
+# How often tests repeat what they do, each time at another point.
+ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 FILES = ROOT / "tests" / "lab" / "files"
 WRITER, WRITTEN = "/run/faults-writer.py", "/run/faults-written"
 # A module of Ansible on a host, with all that it has started: sshd gives every command a session of its own. Services, such as the one

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.lab.emulation import fault_of
+from tests.lab.hands import ROUNDS
 
 ROOT = Path(__file__).resolve().parents[2]
 MOLECULE = str(Path(sys.executable).parent / "molecule")
@@ -26,8 +27,6 @@ SCENARIOS = ("network", "consolidation")
 SIDE_BY_SIDE = (("dom0",), ("powercut",))
 # Long: with make lab-soak alone.
 LONG = ("ifupdown", "storage")
-# How often tests inside of scenarios repeat what they do, each time at another point.
-ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 LAST_LINES = 300
 SCENARIO_SECONDS = 3000 * ROUNDS
 

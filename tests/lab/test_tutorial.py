@@ -3,7 +3,6 @@
 """Runs the README's tutorial on the lab as a reader would: every command, and every line that is shown below one."""
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.emulation import fault_of
+from tests.lab.hands import ROUNDS
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 ESTATE = ROOT / "inventories" / "lab" / "group_vars" / "all" / "estate.yml"
 
 

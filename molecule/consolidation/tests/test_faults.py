@@ -7,7 +7,6 @@ import concurrent.futures
 import dataclasses
 import itertools
 import json
-import os
 import random
 import re
 import time
@@ -16,9 +15,8 @@ from collections.abc import Sequence
 import pytest
 from scene import HOSTS, Scene, addresses, lab_settings
 
-from tests.lab.hands import MODULES, Point
+from tests.lab.hands import MODULES, ROUNDS, Point
 
-ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 ADDRESSES = addresses()
 PROVISION = "playbooks/provision.yml"
 

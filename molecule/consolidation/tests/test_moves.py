@@ -3,7 +3,6 @@
 """A guest that counts moves between the hosts by a plan: no number is skipped or said twice."""
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,8 @@ import pytest
 import yaml
 from scene import ESTATE, HOSTS, Scene
 
-ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
+from tests.lab.hands import ROUNDS
+
 # Without a disk it can move while there is no storage that both hosts have.
 GUEST, ADDRESS = "live01", "10.9.0.61"
 WORKLOAD = {

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 
 import pytest
 
-from tests.lab.hands import Point
+from tests.lab.hands import ROUNDS, Point
 from tests.lab.powercut import HOST, Host
 
-ROUNDS = int(os.environ.get("XENFOLD_SOAK", "1"))
 PROVISION = "playbooks/provision.yml"
 # On this disk something is written that nobody makes durable.
 LOST = "/dev/disk/by-id/virtio-XF1D6"

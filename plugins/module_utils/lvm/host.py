@@ -10,8 +10,6 @@ from pathlib import Path
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import ModuleLike, Runner
 
-_REPORT = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o"]
-
 
 def read(runner: Runner) -> lvm.Present:
     """Ask LVM; a host without it has nothing."""
@@ -21,9 +19,9 @@ def read(runner: Runner) -> lvm.Present:
         # `[unknown]` is one whose device is missing.
         return os.path.realpath(name) if name.startswith("/") else name
 
-    groups = lvm.rows(runner.read(["vgs", *_REPORT, "vg_name,vg_free,vg_extent_size"]).out, "vg")
-    physical = lvm.rows(runner.read(["pvs", *_REPORT, "pv_name,vg_name,pv_size,dev_size,pe_start"]).out, "pv")
-    volumes = lvm.rows(runner.read(["lvs", *_REPORT, "vg_name,lv_name,lv_size"]).out, "lv")
+    groups = lvm.rows(runner.read(["vgs", *lvm.REPORT, "vg_name,vg_free,vg_extent_size"]).out, "vg")
+    physical = lvm.rows(runner.read(["pvs", *lvm.REPORT, "pv_name,vg_name,pv_size,dev_size,pe_start"]).out, "pv")
+    volumes = lvm.rows(runner.read(["lvs", *lvm.REPORT, "vg_name,lv_name,lv_size"]).out, "lv")
     return lvm.Present(
         {row["vg_name"]: (int(row["vg_free"]), int(row["vg_extent_size"])) for row in groups},
         {real(row["pv_name"]): row["vg_name"] for row in physical},

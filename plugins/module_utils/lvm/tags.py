@@ -25,7 +25,7 @@ def read(runner: Runner) -> dict[str, Volume]:
     if not runner.tool("lvs"):
         return {}
     columns = "vg_name,lv_name,lv_size,lv_tags,lv_device_open,origin"
-    answer = runner.read(["lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", columns])
+    answer = runner.read(["lvs", *lvm.REPORT, columns])
     return {
         f"{row['vg_name']}/{row['lv_name']}": Volume(
             int(row["lv_size"]), frozenset(tag for tag in row["lv_tags"].split(",") if tag), row["lv_device_open"] in ("open", "1"),

@@ -58,6 +58,10 @@ class Plan:
         self.commands.append(command)
 
 
+REPORT = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o"]
+"""After `vgs`, `pvs` or `lvs` and before the columns: what `rows` reads."""
+
+
 def rows(report: str, kind: str) -> list[dict[str, str]]:
     """The rows of `vgs`, `pvs` or `lvs` (kind `vg`, `pv`, `lv`) with --reportformat json."""
     found: list[dict[str, str]] = json.loads(report)["report"][0][kind]

@@ -15,12 +15,13 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import volume_name
+from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import COMPLETE, FILLING, SUFFIX, tag_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_send import MOVED_SUFFIX, MOVED_TAG
 
-REPORT = ["lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_name,lv_name,lv_size,lv_tags"]
-GROUPS = ["vgs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_name,vg_free,vg_extent_size"]
+REPORT = ["lvs", *lvm.REPORT, "vg_name,lv_name,lv_size,lv_tags"]
+GROUPS = ["vgs", *lvm.REPORT, "vg_name,vg_free,vg_extent_size"]
 VERBS = ("make", "refill", "take", "demote", "give", "back", "remove")
 DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _GROUP = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,63}")
