@@ -273,7 +273,7 @@ def qcow2_head(backing: int = 0, encrypted: int = 0, features: int = 0, version:
     (archive()[:-20], {"format": "tar"}, "is no archive of tar that can be read"),
     (archive("w:bz2", 4 * EXTENT), {"format": "tar"}, "takes 0.016 GiB"),
     (b"", {"format": "tar"}, "is no archive of tar that can be read"),
-])
+], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_bad_image_is_told_before_anything_is_made(lvm, content, more, text):
     result = run([raw(lvm, content, **more)], failed=True)
     assert result["msg"].startswith("No volume was changed. ") and text in result["msg"]
