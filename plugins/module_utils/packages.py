@@ -3,11 +3,17 @@
 """Packages of a managed host: asked of dpkg, installed by apt-get (see docs/decisions/0002-packages-by-dpkg.md)."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 ENVIRONMENT = ["env", "DEBIAN_FRONTEND=noninteractive", "UCF_FORCE_CONFFOLD=1", "NEEDRESTART_SUSPEND=1"]
+# It brings new kernels, whose packages have new names, and never removes a package, as dist-upgrade may.
+UPGRADE = ["apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "--with-new-pkgs", "upgrade"]
+REBOOT_MARK = "/run/reboot-required"
+"""Says that programs still run as they were before an update. Debian's tools write it too; as /run does, it ends with a reboot."""
 
 
 def installed(listing: str) -> set[str]:
@@ -38,3 +44,16 @@ def install(runner: Runner, names: Iterable[str]) -> None:
     runner.change([
         *ENVIRONMENT, "apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "install", *names,
     ])
+
+
+def updates(simulated: str) -> list[Action]:
+    """What `apt-get --simulate upgrade` says that it would install: lines "Inst NAME [OLD] (NEW ARCHIVE [ARCH])", without OLD for a new
+    one."""
+    found = re.findall(r"^Inst (\S+)(?: \[([^]\n]*)\])? \((\S+)", simulated, re.MULTILINE)
+    return [Action("update" if old else "install", f"package {name}", f"{old} -> {new}" if old else new) for name, old, new in found]
+
+
+def kept_back(simulated: str) -> list[str]:
+    """Packages that the same command leaves as they are, since they are held or since others would have to go."""
+    block = re.search(r"^The following packages have been kept back:\n((?:  .*\n)+)", simulated, re.MULTILINE)
+    return sorted(block[1].split()) if block else []

@@ -58,11 +58,14 @@ class Operations(Scene):
         done = subprocess.run(
             [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "estate", f"playbooks/{name}.yml",
              "-e", f"plan_dir={self.folder}/plan", *arguments], cwd=self.folder, capture_output=True, text=True, timeout=300,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_SSH_RETRIES": "0",
-                 "ANSIBLE_PIPELINING": "1", "ANSIBLE_LIBRARY": str(self.folder / "library"), "USER": "eve"})
+            env=self.environment())
         text = " ".join((done.stdout + done.stderr).split())
         assert all(told["lock"] in (None, "other") for told in self.world["hosts"].values()), text
         return done.returncode, text
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_SSH_RETRIES": "0",
+                "ANSIBLE_PIPELINING": "1", "ANSIBLE_LIBRARY": str(self.folder / "library"), "USER": "eve"}
 
     def link(self, host: str, name: str) -> Path:
         path = self.folder / "auto" / host / name
@@ -194,3 +197,50 @@ def test_moves_that_are_worth_it_and_then_a_rest(scene: Operations) -> None:
     code, text = scene.play("rebalance", "-e", "max_moves=1", "-e", "rebalance_cooldown_hours=0")
     assert (code, scene.where()) == (0, {"xen01": ["db01", "web01", "web02"], "xen02": [], "xen03": []}), text
     assert "1 moves gain 1.0 hosts freed, and 1.0 are needed" in text and "step 1 (wave 1): web02 from xen02 to xen01" in text
+
+
+GONE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+
+
+def test_guests_of_a_dead_host_start_elsewhere_and_do_not_come_back_by_themselves(scene: Operations) -> None:
+    scene.inventory(xen01=GONE)
+    code, text = scene.play("recover", "-e", "host=xen01", "-e", "hosts_off=xen01", "--check", "--diff")
+    assert (code, scene.where()["xen02"], scene.marks.exists()) == (0, ["web02"], False), text
+    # The estate has a guest that never ran, and one whose disks are on a host's own RAID.
+    assert "xen01: 3 of its guests start elsewhere, 1 wait for it disk01 stays: its storage is local" in text
+    code, text = scene.play("recover", "-e", "host=xen01", "-e", "hosts_off=xen01")
+    assert code == 0, text
+    started = sorted(guest for host in ("xen02", "xen03") for guest in scene.where()[host])
+    assert started == ["db01", "new01", "web01", "web02"], text
+    assert "Before xen01 gets power again" in text and "systemd.mask=xendomains.service" in text
+    assert yaml.safe_load(scene.marks.read_text()) == {"xen_hosts": {"hosts": {"xen01": {"estate_drained": ["db01", "new01", "web01"]}}}}
+    code, text = scene.play("recover", "-e", "host=xen01", "-e", "hosts_off=xen01")
+    assert (code, scene.calls("xl_guest", "xl_move")) == (0, []), text
+    assert "xen01: 0 of its guests start elsewhere" in text
+    # It is back, empty, and its links would start at the next boot what runs elsewhere by now.
+    scene.inventory()
+    world = scene.world
+    world["hosts"]["xen01"] |= {"domains": [], "keeps": ["db01", "web01"]}
+    scene.save(world)
+    code, text = scene.play("return", "-e", "host=xen01")
+    assert (code, scene.marks.exists(), scene.world["hosts"]["xen01"]["keeps"]) == (0, False, []), text
+    assert [call["forget"] for call in scene.world["calls"] if call["module"] == "xl_move_settle"] == [["db01", "web01"]]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ((), "hosts_off: value '', allowed xen01: -e hosts_off=xen01 says that you have seen that it has no power"),
+    (("-e", "hosts_off=xen02"), "hosts_off: value 'xen02', allowed xen01"),
+    (("-e", "hosts_off=xen01"), "host 'xen01': it answers, so it is not off"),
+], ids=["without a word", "of another host", "it answers"])
+def test_a_host_that_may_work_is_not_recovered(scene: Operations, arguments: tuple[str, ...], message: str) -> None:
+    code, text = scene.play("recover", "-e", "host=xen01", *arguments)
+    assert (code, scene.where(), scene.marks.exists()) == (2, BEFORE, False), text
+    assert message in text
+    assert scene.calls("migration_lock", "xl_move", "xl_guest") == []
+
+
+@pytest.mark.long
+def test_apply_believes_no_host_to_be_off_that_answers(scene: Operations) -> None:
+    code, text = scene.play("drain", "-e", "host=xen01", "-e", "hosts_off=xen02,xen09")
+    assert (code, scene.where()) == (2, BEFORE), text
+    assert "hosts_off: value 'xen09, xen02', allowed hosts of the estate that have no power: xen02 answers" in text

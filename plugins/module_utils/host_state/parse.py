@@ -98,6 +98,15 @@ def newest(names: Iterable[str]) -> str | None:
     return max(names, key=lambda name: (numbers_of(name), name), default=None)
 
 
+def kernel_build(image: bytes) -> str:
+    """Release, builder and build in the head of a kernel's image, as "6.1.0-37-amd64 (...) #1 SMP Debian 6.1.140-1 (2025-05-22)"; "" when
+    it has none. Source: kernel_version in the kernel's Documentation/arch/x86/boot.rst."""
+    if image[0x202:0x206] != b"HdrS":
+        return ""
+    place = int.from_bytes(image[0x20E:0x210], "little")
+    return image[place + 0x200:].partition(b"\0")[0].decode("ascii", errors="replace").strip() if place else ""
+
+
 def parse_units(text: str) -> dict[str, str]:
     """Active state by name, from `systemctl list-units --all --plain --no-legend`."""
     rows = (line.split() for line in text.splitlines())

@@ -171,7 +171,20 @@ class HostState:
                               if "CONFIG_XEN_DOM0=y" in self._text(f"/boot/{path.name}"))
         if kernel and release and kernel != release:
             found.append({"item": "kernel", "found": release, "wanted": kernel})
+        elif kernel and release:
+            # An update may keep the release, and with it the file's name.
+            runs, waits = self._text("/proc/sys/kernel/version").strip(), self._kernel_build(kernel)
+            if runs and waits and runs not in waits:
+                found.append({"item": "kernel", "found": f"{release} {runs}", "wanted": waits})
         return found
+
+    def _kernel_build(self, release: str) -> str:
+        """What the image of that kernel in /boot says of its build; "" when it cannot be read or says nothing."""
+        try:
+            with (self._root / "boot" / f"vmlinuz-{release}").open("rb") as image:
+                return parse.kernel_build(image.read(0x200 + 0x10000))
+        except OSError:
+            return ""
 
     def _holds(self, image: str, mark: bytes) -> bool:
         """Whether the image of Xen in /boot has these bytes; True when it cannot be read, which is told."""

@@ -513,7 +513,7 @@ TASKS = yaml.safe_load((Path(__file__).parents[3] / "roles/dom0/tasks/main.yml")
     (False, None, 0, ""),
     (True, "Name ID Mem VCPUs\tState\tTime(s)\nDomain-0   0 893 1 r----- 31.0\n", 0, ""),
     (True, "Name ID Mem VCPUs\tState\tTime(s)\nDomain-0   0 893 1 r----- 31.0\nweb01  1 128 1 -b---- 2.1\nweb02 2 128 1 -b---- 2.1\n", 1,
-     "dom0_reboot: value if_empty, allowed while no guest runs here; now there are: web01 web02\n"),
+     "dom0_reboot: allowed while no guest runs here; now there are: web01 web02\n"),
     # Nobody knows what runs when xl does not answer.
     (True, None, 1, "xl: cannot open\n"),
 ])

@@ -27,6 +27,8 @@ def prepare(root: Path, given: dict[str, Any]) -> None:
         target = root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
+    for name, build in given.get("kernels", {}).items():
+        (root / "boot" / name).write_bytes(kernel_image(build))
     for name, build in given.get("xen", {}).items():
         (root / "boot" / name).write_bytes(gzip.compress(b"\x7fELF GNU\0" + bytes.fromhex(build) + b" end"))
 
@@ -59,6 +61,25 @@ def test_mdstat(case: dict[str, Any]) -> None:
 ])
 def test_serials(listing: str, serials: dict[str, str]) -> None:
     assert parse.parse_serials(listing) == serials
+
+
+BUILD = "6.1.0-28-amd64 (debian-kernel@lists.debian.org) #1 SMP PREEMPT_DYNAMIC Debian 6.1.120-1 (2024-12-01)"
+
+
+def kernel_image(build: str) -> bytes:
+    """The head of an image as the boot protocol has it: a magic word, and where the text stands, counted from byte 0x200."""
+    head = bytearray(0x400)
+    head[0x202:0x206] = b"HdrS"
+    head[0x20E:0x210] = (0x200).to_bytes(2, "little")
+    return bytes(head) + build.encode() + b"\0more"
+
+
+@pytest.mark.parametrize(("image", "build"), [
+    (kernel_image(BUILD), BUILD), (b"", ""), (b"MZ" + b"\0" * 0x400, ""), (kernel_image(BUILD).replace(b"HdrS", b"HdrX"), ""),
+    (kernel_image("")[:0x20E] + b"\0\0", ""),
+], ids=["an image", "empty", "no image", "another magic", "without a text"])
+def test_kernel_build(image: bytes, build: str) -> None:
+    assert parse.kernel_build(image) == build
 
 
 @pytest.mark.parametrize(("release", "version", "text"), [

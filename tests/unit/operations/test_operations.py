@@ -14,6 +14,7 @@ from ansible_collections.xenfold.consolidation.plugins.filter.drain import Filte
 from ansible_collections.xenfold.consolidation.plugins.filter.drained_hosts import FilterModule as Marks
 from ansible_collections.xenfold.consolidation.plugins.filter.moves_unfinished import FilterModule as Unfinished
 from ansible_collections.xenfold.consolidation.plugins.filter.rebalance import FilterModule as Rebalance
+from ansible_collections.xenfold.consolidation.plugins.filter.recover import FilterModule as Recover
 from ansible_collections.xenfold.consolidation.plugins.filter.unfit import FilterModule as Unfit
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit import planned
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import keep_running
@@ -25,6 +26,7 @@ from tests.unit.moves.samples import host as answer
 
 drain, bring_back, rebalance = (kind().filters()[name] for kind, name in (
     (Drain, "drain"), (Back, "bring_back"), (Rebalance, "rebalance")))
+recover = Recover().filters()["recover"]
 drained_hosts, unfit, unfinished = (kind().filters()[name] for kind, name in (
     (Marks, "drained_hosts"), (Unfit, "unfit"), (Unfinished, "moves_unfinished")))
 HOSTS = ("xen01", "xen02", "xen03")
@@ -268,3 +270,73 @@ def test_moves_under_way_come_first() -> None:
     assert unfinished(told(xen01=["web01"]))["guests"] == []
     with pytest.raises(AnsibleFilterError, match="moves_unfinished: told, plan: value"):
         unfinished({}, "no plan")
+
+
+def defined(*names: str, **states: str) -> dict[str, Any]:
+    return {name: {"state": states.get(name, "running")} for name in names}
+
+
+def starts_of(found: dict[str, Any]) -> dict[str, str]:
+    plan = place(found["problem"])
+    assert plan["status"] != "infeasible", plan
+    assert all(move["method"] == "define" for move in plan["moves"]), plan["moves"]
+    return {move["workload"]: move["to"] for move in plan["moves"]}
+
+
+def test_guests_of_a_dead_host_start_elsewhere_and_the_others_stay() -> None:
+    """Where they were is told by what runs, not by the inventory: it has b on xen03, and c nowhere."""
+    asked = problem({"a": 300, "b": 300, "c": 300}, b={"current": "xen03"}, a={"current": "xen03"})
+    found = recover(asked, told(xen01=["a"], xen02=["b"]), "xen03", defined(*"abc"))
+    assert (found["leave"], found["stays"], found["notes"]) == (["c"], {}, [])
+    assert set(starts_of(found)) == {"c"} and starts_of(found)["c"] != "xen03"
+    moved = {workload["name"]: workload.get("current") for workload in found["problem"]["workloads"]}
+    assert moved == {"a": "xen01", "b": "xen02", "c": None}
+
+
+@pytest.mark.parametrize(("more", "state", "stays"), [
+    ({"storage": "local"}, "running", "its storage is local: its disks are on xen03, and it waits for that"),
+    ({"storage": "replicated", "replica": "xen02"}, "running", "its storage is replicated: its disks are on xen03"),
+    ({"movable": False}, "running", "movable is false"),
+    ({"demand": {"memory_mib": 1200}}, "running", "no host takes it: memory short by"),
+    ({}, "defined", None),
+])
+def test_who_does_not_start_elsewhere(more: dict[str, Any], state: str, stays: str | None) -> None:
+    asked = problem({"a": 300, "c": 300, "d": 100}, c={"current": "xen03", **more})
+    found = recover(asked, told(xen01=["a"], xen02=[]), "xen03", defined(*"acd", c=state))
+    assert found["leave"] == ["d"], found
+    assert list(found["stays"]) == ([] if stays is None else ["c"])
+    assert found["stays"].get("c", "").startswith(stays or "")
+    assert set(starts_of(found)) == {"d"}
+
+
+def test_what_another_host_keeps_or_may_run_is_not_the_dead_one_s() -> None:
+    """One stands in the configurations of xen01, the other one may run on xen02, which did not answer either."""
+    answers = told(xen01=[])
+    answers["xen01"]["stored"] = ["kept"]
+    found = recover(problem({"kept": 100, "away": 100}, away={"current": "xen02"}), answers, "xen03", defined("kept", "away"))
+    assert (found["leave"], found["stays"]) == ([], {})
+
+
+def test_failover_that_holds_no_more_is_told() -> None:
+    asked = problem({"a": 400, "b": 400, "c": 500}, policy={"failover": 1})
+    found = recover(asked, told(xen01=["a"], xen02=["b"]), "xen03", defined(*"abc"))
+    assert found["leave"] == ["c"] and "policy failover" in found["notes"][0]
+    assert set(starts_of(found)) == {"c"}
+
+
+def test_rules_hold_for_those_that_start() -> None:
+    apart = {"rule": "anti_affinity", "workloads": ["a", "c"], "scope": "host"}
+    found = recover(problem({"a": 100, "b": 700, "c": 200}, (apart,)), told(xen01=["a"], xen02=["b"]), "xen03", defined(*"abc"))
+    assert starts_of(found) == {"c": "xen02"}
+    found = recover(problem({"a": 100, "b": 900, "c": 200}, (apart,)), told(xen01=["a"], xen02=["b"]), "xen03", defined(*"abc"))
+    assert found["leave"] == [] and found["stays"]["c"].startswith("no host takes it: ")
+
+
+@pytest.mark.parametrize(("answers", "guests", "message"), [
+    (told(xen01=["a"], xen03=["c"]), defined("a", "c"), "recover: host 'xen03': it answers, so it is not off"),
+    (told(xen01=["a"], xen02=["a"]), defined("a", "c"), "recover: guest 'a': xen01 and xen02 both have it"),
+    (told(xen01=["a"]), 3, "recover: problem, told: value that does not hold together"),
+])
+def test_what_recover_refuses(answers: dict[str, Any], guests: Any, message: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=message):
+        recover(problem({"a": 100, "c": 100}), answers, "xen03", guests)

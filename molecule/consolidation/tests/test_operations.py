@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Guests move with their disks, and a host is updated and rebooted while its guests run on the other one."""
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from scene import ESTATE, HOSTS, INVENTORY, Scene
+
+from tests.lab.hands import ROUNDS
+
+pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes an hour: make lab-soak")
+
+CONSOLE = "/var/log/xen/console/guest-{}.log"
+# A package that has a newer version in a repository of files, the only one that the host then knows.
+REPOSITORY = r"""
+set -e
+mkdir -p /srv/repo /run/deb/DEBIAN
+mkdir -p /run/sources; mv /etc/apt/sources.list /etc/apt/sources.list.d/* /run/sources/ 2>/dev/null || true
+for version in 1 2; do
+    printf 'Package: xenfold-sample\nVersion: %s\nArchitecture: all\nMaintainer: Xenfold <root@localhost>\nDescription: a sample\n' $version \
+        > /run/deb/DEBIAN/control
+    dpkg-deb -b /run/deb /srv/repo/sample_$version.deb
+done
+{ cat /run/deb/DEBIAN/control
+  printf 'Filename: ./sample_2.deb\nSize: %s\nSHA256: %s\n\n' $(stat -c %s /srv/repo/sample_2.deb) \
+      $(sha256sum < /srv/repo/sample_2.deb | cut -d ' ' -f 1); } > /srv/repo/Packages
+dpkg -i /srv/repo/sample_1.deb
+echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list
+"""
+
+
+@pytest.fixture(name="inventory")
+def _inventory(fresh: Scene) -> Iterator[Path]:
+    """A copy of the inventory, in which playbooks may write which hosts are drained."""
+    folder = fresh.folder / "inventory"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(INVENTORY, folder)
+    fresh.inventory = folder
+    yield folder
+    fresh.inventory = INVENTORY
+
+
+def play(scene: Scene, name: str, settings: dict[str, Any], *words: str, timeout: float = 3000) -> Any:
+    return scene.play(f"playbooks/{name}.yml", "both", ("-e", f"plan_dir={scene.folder}/{name}", *words), settings, timeout, limit=False)
+
+
+def counts(scene: Scene, host: str, guest: str) -> list[int]:
+    """What the guest has counted on its console there, since it was started there last."""
+    text = scene.run(host, f"cat {CONSOLE.format(guest)} 2>/dev/null; true")
+    begun = [found.end() for found in re.finditer(r"\bdisk (?:kept|formatted)", text)]
+    return [int(number) for number in re.findall(r"\bcount (\d+)", text[begun[-1] if begun else 0:])]
+
+
+def places(scene: Scene) -> dict[str, str]:
+    """Guest -> the host on which it runs; one that runs twice is an error."""
+    found: dict[str, str] = {}
+    for host in HOSTS:
+        for name in scene.domains(host):
+            if name != "Domain-0":
+                assert name not in found, f"{name} runs on {found[name]} and on {host}"
+                found[name] = host
+    return found
+
+
+def test_a_guest_moves_with_its_disks_by_consent(fresh: Scene, inventory: Path) -> None:
+    here = fresh.guests["db01"]
+    there = next(host for host in HOSTS if host != here)
+    estate = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))
+    settings = {
+        "estate_workloads": [{**workload, "current": fresh.guests[workload["name"]]} for workload in estate["estate_workloads"]],
+        "estate_rules": [*estate["estate_rules"], {"rule": "fence", "workloads": ["db01"], "hosts": [there]}],
+        "estate_policy": {"objective": "hosts", "max_moves": 1},
+    }
+    planned = scene_plan(fresh, settings)
+    assert planned.rc == 0, planned.text
+    refused = play(fresh, "apply", settings)
+    assert refused.rc != 0 and "moves_offline" in refused.text, refused.text
+    assert places(fresh) == fresh.guests
+    shown = play(fresh, "apply", settings, "-e", "moves_offline=db01", "--check", "--diff")
+    assert shown.rc == 0, shown.text
+    assert places(fresh) == fresh.guests
+    done = play(fresh, "apply", settings, "-e", "moves_offline=db01")
+    assert done.rc == 0, done.text
+    print("\n".join(re.findall(r"step \d+ of \d+:[^\"\\]*", done.text)))
+    assert places(fresh) == {**fresh.guests, "db01": there}
+    fresh.wait(there, f"grep -q 'count ' {CONSOLE.format('db01')}", 60)
+    assert "guest db01 disk kept" in fresh.run(there, f"cat {CONSOLE.format('db01')}")
+    # The disk remembers every number before the stop.
+    assert counts(fresh, there, "db01")[0] == counts(fresh, here, "db01")[-1] + 1
+    fresh.holds(there, "test -e /etc/xen/guests/db01.cfg", "test -L /etc/xen/auto/05-db01", "! lvs vg_guests | grep -q coming")
+    fresh.holds(here, "! test -e /etc/xen/guests/db01.cfg", "! test -L /etc/xen/auto/05-db01", "lvs vg_guests/db01-data.moved")
+    again = play(fresh, "apply", settings, "-e", "moves_offline=db01")
+    assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
+    early = play(fresh, "apply", settings, "-e", "moves_forget=db01")
+    fresh.holds(here, "lvs vg_guests/db01-data.moved")
+    print(early.rc, *re.findall(r"[^\"\\]*moves_keep_days[^\"\\]*", early.text))
+    forgotten = play(fresh, "apply", settings, "-e", "moves_forget=db01", "-e", "moves_keep_days=0")
+    assert forgotten.rc == 0, forgotten.text
+    fresh.holds(here, "! lvs vg_guests | grep -q db01")
+    assert places(fresh) == {**fresh.guests, "db01": there}
+
+
+def scene_plan(scene: Scene, settings: dict[str, Any]) -> Any:
+    return scene.play("playbooks/plan.yml", "both", ("-e", f"plan_dir={scene.folder}/apply"), settings, limit=False)
+
+
+def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene, inventory: Path) -> None:
+    host = fresh.guests["db01"]
+    other = next(name for name in HOSTS if name != host)
+    # What may not share a host has nowhere to go with two of them.
+    settings = {"estate_rules": [], "dom0_reboot": "drain"}
+    words = ("-e", f"host={host}", "-e", "moves_offline=all")
+    fresh.run(host, REPOSITORY)
+    booted = fresh.run(host, "cat /proc/sys/kernel/random/boot_id")
+    leavers = fresh.on(host)
+    shown = play(fresh, "update", settings, *words, "--check", "--diff")
+    assert shown.rc == 0 and "this is a preview" in shown.text, shown.text
+    assert (places(fresh), fresh.run(host, "cat /proc/sys/kernel/random/boot_id")) == (fresh.guests, booted)
+    before = {guest: counts(fresh, host, guest)[-1] for guest in leavers}
+    done = play(fresh, "update", settings, *words, timeout=6000)
+    assert done.rc == 0, done.text
+    print("\n".join(re.findall(r"step \d+ of \d+:[^\"\\]*", done.text)))
+    assert f"{host} was updated and rebooted" in done.text
+    assert fresh.run(host, "cat /proc/sys/kernel/random/boot_id") != booted
+    fresh.holds(host, "dpkg-query -W xenfold-sample | grep -q '2$'", "! test -e /run/reboot-required")
+    assert places(fresh) == fresh.guests
+    assert not (inventory / "drained.yml").exists()
+    for guest in leavers:
+        on_the_other = counts(fresh, other, guest)
+        assert on_the_other[0] > before[guest]
+        fresh.wait(host, f"tail -n 5 {CONSOLE.format(guest)} | grep -q 'count '", 60, f"tail -n 20 {CONSOLE.format(guest)}")
+        assert counts(fresh, host, guest)[0] == on_the_other[-1] + 1
+    again = play(fresh, "update", settings, *words)
+    assert again.rc == 0 and f"{host}: nothing is to be done" in again.text, again.text
+    assert set(again.changed.values()) == {0}, again.text

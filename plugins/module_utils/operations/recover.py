@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which guests of a host that has died start on others, and which are lost until it is back, and why. Pure; it plans."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.operations import running
+from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.running import OperationError, Problem, Told
+from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
+from ansible_collections.xenfold.consolidation.plugins.module_utils.report.model import conflict_text, reasons_text
+
+_NOTHING: Mapping[str, Any] = {"guests": {}, "domains": [], "stored": [], "journals": {}, "moving": []}
+
+
+def recover(problem: Mapping[str, Any], told: Told, host: str, guests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What starts elsewhere now that a host is off. guests: name -> definition, of the estate.
+
+    A guest of the estate counts as one of that host when it should run and no host that answers has it, running or stored; one that the
+    inventory has on another silent host does not. Returns `problem`, to be planned; `leave`, the guests that start elsewhere; `stays`,
+    guest -> why, of those that do not; `notes`. Raises OperationError when it cannot be done at all.
+    """
+    if host in told:
+        raise OperationError(f"host {host!r}: it answers, so it is not off; playbooks/drain.yml empties a host that works")
+    seen = {**told, host: _NOTHING}
+    base = running.as_it_runs(running.in_state(problem, host, "closed"), seen)
+    there = {guest for answer in told.values() for guest in (*answer["guests"], *(answer.get("stored") or ()))}
+    lost = [workload for workload in problem["workloads"]
+            if workload["name"] not in there and (guests.get(workload["name"]) or {}).get("state") == "running"
+            and (workload.get("current") in seen or not workload.get("current"))]
+    stays = {workload["name"]: why for workload in lost if (why := _bound(workload, host))}
+    asked = running.pinned(base, {workload["name"] for workload in base["workloads"]})
+    notes: list[str] = []
+    while starters := [workload for workload in lost if workload["name"] not in stays]:
+        tried, plan, notes = _start(problem, asked, starters)
+        names = {workload["name"] for workload in starters}
+        refused = {entry["workload"]: f"no host takes it: {reasons_text(entry['reasons'])}"
+                   for entry in plan["unplaced"] if entry["workload"] in names}
+        if plan["status"] != "infeasible":
+            return {"problem": tried, "leave": sorted(names), "stays": dict(sorted(stays.items())), "notes": notes}
+        if not refused:
+            why = [conflict_text(entry) for entry in plan["conflict"]] or [entry["workload"] for entry in plan["unplaced"]]
+            raise OperationError(f"host {host!r}: no placement without it holds: {'; '.join(why)}")
+        stays |= refused
+    return {"problem": asked, "leave": [], "stays": dict(sorted(stays.items())), "notes": []}
+
+
+def _bound(workload: Mapping[str, Any], host: str) -> str:
+    """Why a guest cannot start anywhere else; "" when nothing binds it."""
+    storage = workload.get("storage") or "local"
+    if storage != "shared":
+        return f"its storage is {storage}: its disks are on {host}, and it waits for that"
+    return "movable is false" if workload.get("movable") is False else ""
+
+
+def _start(problem: Mapping[str, Any], still: Problem, starters: list[Any]) -> tuple[Problem, dict[str, Any], list[str]]:
+    """The problem in which some guests start while all others stay, its plan, and notes on what it costs."""
+    new = [{key: value for key, value in workload.items() if key not in ("current", "replica")} for workload in starters]
+    workloads = sorted([*still["workloads"], *new], key=lambda workload: str(workload["name"]))
+    rules = running.rules_of(problem.get("rules") or (), {workload["name"] for workload in workloads})
+    asked = {**still, "workloads": workloads, "rules": rules}
+    plan = place(asked)
+    failover = asked["policy"].get("failover")
+    if plan["status"] == "infeasible" and failover:
+        without = {**asked, "policy": {**asked["policy"], "failover": 0}}
+        return without, place(without), [f"the hosts that are left do not take over for {failover} more that fail (policy failover)"]
+    return asked, plan, []

@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The module package_update on what apt-get of Debian 12 prints, and its parsers."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
+from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Result, Runner
+from ansible_collections.xenfold.consolidation.plugins.modules import package_update
+
+from tests.unit import command_cases
+
+SAID = """\
+Reading package lists...
+The following packages have been kept back:
+  xen-hypervisor-4.17-amd64 libxenmisc4.17
+  xen-utils-4.17
+The following NEW packages will be installed:
+  linux-image-6.1.0-44-amd64
+The following packages will be upgraded:
+  libgcrypt20
+2 upgraded, 1 newly installed, 0 to remove and 3 not upgraded.
+Inst libgcrypt20 [1.10.1-3] (1.10.1-3+deb12u1 Debian:12.15/oldstable, Debian-Security:12/oldstable-security [amd64]) []
+Inst linux-image-6.1.0-44-amd64 (6.1.164-1 Debian-Security:12/oldstable-security [amd64])
+Conf libgcrypt20 (1.10.1-3+deb12u1 Debian:12.15/oldstable, Debian-Security:12/oldstable-security [amd64])
+"""
+LINES = ["update package libgcrypt20: 1.10.1-3 -> 1.10.1-3+deb12u1", "install package linux-image-6.1.0-44-amd64: 6.1.164-1"]
+NOTHING = "Reading package lists...\n0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n"
+
+
+def test_what_apt_would_do() -> None:
+    assert [action.line() for action in packages.updates(SAID)] == LINES
+    assert packages.kept_back(SAID) == ["libxenmisc4.17", "xen-hypervisor-4.17-amd64", "xen-utils-4.17"]
+    assert (packages.updates(NOTHING), packages.kept_back(NOTHING)) == ([], [])
+
+
+class Apt:
+    """Answers the module's commands, and sees whether the mark was there when packages changed."""
+
+    def __init__(self, mark: Path, said: str) -> None:
+        self.mark, self.said, self.changes = mark, said, list[tuple[str, bool]]()
+
+    def read(self, argv: list[str], ok: Any = (0,)) -> Result:
+        assert list(argv[:2]) == ["apt-get", "--simulate"] and "--with-new-pkgs" in argv
+        return Result(0, self.said, "")
+
+    def change(self, argv: list[str]) -> Result:
+        assert argv[:2] == ["env", "DEBIAN_FRONTEND=noninteractive"]
+        self.changes.append((argv[-1], self.mark.exists()))
+        return Result(0, "", "")
+
+
+@pytest.fixture(name="apt")
+def _apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
+    apt = Apt(tmp_path / "reboot-required", SAID)
+    monkeypatch.setattr(package_update, "Runner", lambda module: apt)
+    monkeypatch.setattr(packages, "REBOOT_MARK", str(apt.mark))
+    return apt
+
+
+@pytest.mark.parametrize(("said", "options", "check", "changed", "changes", "marked"), [
+    (SAID, {}, False, True, [("update", False), ("upgrade", True)], True),
+    (SAID, {}, True, True, [], False),
+    (SAID, {"update": False}, False, False, [("update", False)], False),
+    (SAID, {"update": False}, True, False, [], False),
+    (NOTHING, {}, False, False, [("update", False)], False),
+])
+def test_update(apt: Apt, said: str, options: dict[str, Any], check: bool, changed: bool, changes: list[Any], marked: bool) -> None:
+    apt.said = said
+    result = command_cases.run("package_update", {"input": options, "flags": {"check": check}})
+    assert (result["changed"], apt.changes, result["reboot_required"], apt.mark.exists()) == (changed, changes, marked, marked)
+    lines = LINES if said == SAID else []
+    assert [f"{action['verb']} {action['target']}: {action['detail']}" for action in result["actions"]] == lines
+    assert result["diff"]["after"] == ("".join(f"{line}\n" for line in lines) if options == {} else "")
+
+
+def test_an_earlier_update_still_waits(apt: Apt) -> None:
+    apt.said = NOTHING
+    apt.mark.touch()
+    result = command_cases.run("package_update", {"input": {}})
+    assert (result["changed"], result["reboot_required"]) == (False, True)
