@@ -8,8 +8,8 @@ short_description: Which guests of a host that is off start on others
 version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
-  - Finds the guests of the estate that should run, and that no host which answers has, running or stored; and a host for each that can reach
-    its disks from there. All others stay where they are.
+  - Finds the guests of the estate that should run, and that no host which answers has, running or stored; and for each a host that reaches
+    its disks. All others stay where they are.
   - Guests with disks on the host itself wait for it.
 requirements:
   - numpy

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
-from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Result, Runner
+from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Result
 from ansible_collections.xenfold.consolidation.plugins.modules import package_update
 
 from tests.unit import command_cases

@@ -43,7 +43,8 @@ def test_a_guest_from_an_image_and_its_end(fresh: Scene) -> None:
         "guests_definitions": [{
             "name": GUEST, "type": "pvh", "vcpus": 1, "memory_mib": 128, "tsc_mode": "native", "autostart": 20,
             "disks": [{"name": "data", "size_gib": 0.125, "volume_group": "vg_guests", "image": "counted"}],
-            "networks": [{"bridge": "xenbr0"}], "first_boot": {"hostname": "image01.example.org", "networks": [{"address": "10.9.0.62/24"}]},
+            "networks": [{"bridge": "xenbr0"}],
+            "first_boot": {"hostname": "image01.example.org", "networks": [{"address": "10.9.0.62/24"}]},
             "boot": {"image": "lab", "cmdline": f"console=hvc0 name={GUEST} ip=10.9.0.62/24"},
         }],
     }
@@ -70,7 +71,8 @@ def test_a_guest_from_an_image_and_its_end(fresh: Scene) -> None:
     assert shown.rc == 0 and GUEST in fresh.domains(HOST), shown.text
     done = run(fresh, gone)
     assert done.rc == 0 and GUEST not in fresh.domains(HOST), done.text
-    fresh.holds(HOST, f"lvs vg_guests/{GUEST}-data.removed", f"! test -e /etc/xen/guests/{GUEST}.cfg", f"! test -L /etc/xen/auto/20-{GUEST}")
+    fresh.holds(HOST, f"lvs vg_guests/{GUEST}-data.removed", f"! test -e /etc/xen/guests/{GUEST}.cfg",
+                f"! test -L /etc/xen/auto/20-{GUEST}")
     again = run(fresh, gone)
     assert (again.rc, again.changed) == (0, {HOST: 0}), again.text
     purge = {"guests_definitions": [], "guests_purge": [GUEST]}

@@ -24,7 +24,7 @@ set -e
 mkdir -p /srv/repo /run/deb/DEBIAN
 mkdir -p /run/sources; mv /etc/apt/sources.list /etc/apt/sources.list.d/* /run/sources/ 2>/dev/null || true
 for version in 1 2; do
-    printf 'Package: xenfold-sample\nVersion: %s\nArchitecture: all\nMaintainer: Xenfold <root@localhost>\nDescription: a sample\n' $version \
+    printf 'Package: xenfold-sample\nVersion: %s\nArchitecture: all\nMaintainer: Xenfold <x@localhost>\nDescription: a sample\n' $version \
         > /run/deb/DEBIAN/control
     dpkg-deb -b /run/deb /srv/repo/sample_$version.deb
 done

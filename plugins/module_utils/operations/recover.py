@@ -40,8 +40,8 @@ def recover(problem: Mapping[str, Any], told: Told, host: str, guests: Mapping[s
         if plan["status"] != "infeasible":
             return {"problem": tried, "leave": sorted(names), "stays": dict(sorted(stays.items())), "notes": notes}
         if not refused:
-            why = [conflict_text(entry) for entry in plan["conflict"]] or [entry["workload"] for entry in plan["unplaced"]]
-            raise OperationError(f"host {host!r}: no placement without it holds: {'; '.join(why)}")
+            lines = [conflict_text(entry) for entry in plan["conflict"]] or [entry["workload"] for entry in plan["unplaced"]]
+            raise OperationError(f"host {host!r}: no placement without it holds: {'; '.join(lines)}")
         stays |= refused
     return {"problem": asked, "leave": [], "stays": dict(sorted(stays.items())), "notes": []}
 
