@@ -225,7 +225,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, parse, partition
+from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, partition
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import (
     BrokenBlock,
     WantedFile,
@@ -290,7 +290,7 @@ def strangers(runner: Runner, device: str, disks: list[Mapping[str, Any]]) -> li
     live = md_host.read_live(device)
     if not live or live.missing or not live.members:
         return []
-    listing = parse.devices(runner.read(["lsblk", "--json", "--bytes", "-o", parse.COLUMNS]).out)
+    listing = look.listing(runner, live.there())
     named = {real for disk in disks if (real := look.resolve(f"{look.BY_ID}/{disk['id']}"))}
     named |= {partition.path_of(real) for real in named}
     return [(path, str((listing.get(path) or {}).get("serial") or "")) for path in live.there() if path not in named]

@@ -110,7 +110,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, parse, partition
+from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, partition
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import members, replace
@@ -197,7 +197,7 @@ def main() -> None:
     )
     serial, new_serial, runner = module.params["serial"], module.params["new_serial"], Runner(module)
     array, live = find_running(module, runner)
-    listing = parse.devices(runner.read(["lsblk", "--json", "--bytes", "-o", parse.COLUMNS]).out)
+    listing = look.listing(runner, live.there())
     serials = {path: str(entry.get("serial") or "") for path, entry in listing.items()}
     path, name = find_new(module, dict(listing))
     consents = frozenset(item["serial"] for item in module.params["wipe"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ EDGE = 2**20
 ARRAY_FRONT = 256 * EDGE
 # Superblock, bitmap and logs of an array end below this.
 _METADATA = 2 * EDGE
+_ASK_AGAIN_SECONDS = (0.5, 2.0, 0.0)
 _DOM0 = "/proc/xen/capabilities"
 _BACKENDS = "/local/domain/0/backend"
 
@@ -150,9 +153,26 @@ def _holders(entry: Mapping[str, Any]) -> list[str]:
     return held
 
 
-def listing(runner: Runner) -> dict[str, Mapping[str, Any]]:
-    """Every device of the host, by its kernel path."""
-    return parse.devices(runner.read(["lsblk", "--json", "--bytes", "-o", parse.COLUMNS]).out)
+def listing(runner: Runner, wanted: Iterable[str] = ()) -> dict[str, Mapping[str, Any]]:
+    """Every device of the host, by its kernel path. wanted: those that it is asked for.
+
+    lsblk was seen once, on a busy host, to leave out disks that were there before and after: without one of those that are wanted it is
+    asked again. What stays out is refused by who looks at it, having no size.
+    """
+    paths = list(wanted)
+    for seconds in _ASK_AGAIN_SECONDS:
+        known = parse.devices(runner.read(["lsblk", "--json", "--bytes", "-o", parse.COLUMNS]).out)
+        if all(path in known or not _is_device(path) for path in paths):
+            break
+        time.sleep(seconds)
+    return known
+
+
+def _is_device(path: str) -> bool:
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 class _Look:
@@ -213,7 +233,7 @@ def look(runner: Runner, paths: Iterable[str], listed: Mapping[str, Mapping[str,
     wanted = sorted(set(paths))
     if not wanted:
         return {}
-    known = listing(runner) if listed is None else listed
+    known = listing(runner, wanted) if listed is None else listed
     view = _Look(runner)
     return {path: view.at(path, known.get(path) or {"kname": os.path.basename(path), "name": path, "type": "unknown", "size": 0})
             for path in wanted}

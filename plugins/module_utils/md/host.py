@@ -20,10 +20,11 @@ def find_disks(
     """Id -> its disk, of all members and spares, None where there is no such disk; and UUID -> devices of the host with the superblock of
     that array."""
     paths = {member["id"]: look.resolve(f"{look.BY_ID}/{member['id']}") for array in arrays for member in disks_of(array)}
-    if not any(paths.values()):
+    there = [path for path in paths.values() if path]
+    if not there:
         return dict.fromkeys(paths), {}
-    listed = look.listing(runner)
-    disks = look.look(runner, (path for path in paths.values() if path), listed)
+    listed = look.listing(runner, there)
+    disks = look.look(runner, there, listed)
     return {name: disks[path] if path else None for name, path in paths.items()}, parse.carriers(listed)
 
 

@@ -150,3 +150,20 @@ def test_superblocks_as_blkid_tells_them(probe: dict[str, str], uuid: str | None
 ])
 def test_disks_of_guests(listing: str, numbers: set[str], paths: set[str]) -> None:
     assert parse.guest_disks(listing) == (numbers, paths)
+
+
+NONE = {"command": ["lsblk", "--json", "--bytes", "-o", parse.COLUMNS], "out": '{"blockdevices": []}'}
+
+
+@pytest.mark.parametrize(("answers", "found"), [
+    ([{**NONE, "out": LSBLK}], True), ([NONE, {**NONE, "out": LSBLK}], True), ([NONE, NONE, {**NONE, "out": LSBLK}], True),
+    ([NONE, NONE, NONE], False),
+], ids=["at once", "the second time", "the third time", "never"])
+def test_lsblk_is_asked_again_when_it_leaves_a_disk_out(
+    answers: list[dict[str, Any]], found: bool, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(look, "_is_device", lambda path: path == "/dev/vdb")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    module = Recorded(answers)
+    assert ("/dev/vdb" in look.listing(Runner(module), ["/dev/vdb", "/dev/gone"])) is found
+    assert not module.waiting
