@@ -12,6 +12,8 @@ import pytest
 import yaml
 from scene import ESTATE, HOSTS, Scene, addresses
 
+from tests.lab.hands import ROUNDS
+
 UNIT = "xenfold-limits.service"
 ADDRESSES = addresses()
 MIB = 1024 * 1024
@@ -154,3 +156,21 @@ def test_limits_are_lifted_with_their_definition_and_come_back(scene: Scene, hos
     assert guests_play(scene) == 1
     assert f"wbps={2 * MIB}" in held(scene, host_name)
     assert guests_play(scene) == 0
+
+
+@pytest.mark.skipif(ROUNDS < 2, reason="takes three minutes: make lab-soak")
+def test_a_disk_that_is_plugged_into_a_running_guest_has_its_limits(scene: Scene, host_name: str, tmp_path: Path) -> None:
+    workloads = yaml.safe_load(ESTATE.read_text())["estate_workloads"]
+    more = next(workload for workload in workloads if workload["name"] == "batch01")
+    more["disks"].append({"name": "more", "size_gib": 0.125, "volume_group": "vg_guests", "limits": {"read_iops": 40, "write_mibps": 3}})
+    (tmp_path / "more.json").write_text(json.dumps({"estate_workloads": workloads}))
+    domid = scene.run(host_name, "xl domid batch01")
+    assert guests_play(scene, "-e", f"@{tmp_path}/more.json") == 1
+    limits = held(scene, host_name).splitlines()
+    assert len(limits) == 2 and any(f"wbps={3 * MIB} riops=40" in line for line in limits), limits
+    assert guests_play(scene, "-e", f"@{tmp_path}/more.json") == 0
+    # Without its definition it stays until somebody consents.
+    assert guests_play(scene, "-e", '{"guests_detach": ["batch01"]}') == 1
+    assert len(held(scene, host_name).splitlines()) == 1
+    assert scene.run(host_name, "xl domid batch01") == domid
+    scene.run(host_name, "lvremove -q -y vg_guests/batch01-more")
