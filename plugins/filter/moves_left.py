@@ -9,7 +9,7 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Takes the steps of a plan that are done as done when the hosts say so, not by any journal.
-positional: found, guests, hosts, limited, offline, start
+positional: found, guests, hosts, limited, offline, start, off
 options:
   _input:
     description: The plan, as P(xenfold.consolidation.placement#module) wrote it.
@@ -42,6 +42,11 @@ options:
     type: list
     elements: dict
     default: []
+  off:
+    description: Hosts without power. Nothing runs there, and steps that need one stay undone.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -69,9 +74,10 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import
 
 
 def _moves_left(
-    plan: Any, found: Any, guests: Any, hosts: Any, limited: Any, offline: Any = (), start: Any = (),
+    plan: Any, found: Any, guests: Any, hosts: Any, limited: Any, offline: Any = (), start: Any = (), off: Any = (),
 ) -> dict[str, Any]:
-    plan, found, guests, hosts, limited, offline, start = plain([plan, found, guests, list(hosts), list(limited), offline, list(start)])
+    plan, found, guests, hosts, limited, offline, start, off = plain(
+        [plan, found, guests, list(hosts), list(limited), offline, list(start), list(off)])
     errors = progress.check_plan(plan, guests, hosts)
     if errors:
         raise AnsibleFilterError("moves_left: " + "; ".join(errors))
@@ -79,7 +85,7 @@ def _moves_left(
         consents = with_disks.names_in("moves_offline", offline, guests)
     except ValueError as error:
         raise AnsibleFilterError(f"moves_left: {error}") from None
-    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found), consents, start)
+    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found, off), consents, start, off)
 
 
 class FilterModule:

@@ -14,7 +14,7 @@ description:
 requirements:
   - numpy
   - highspy
-positional: told, host, guests
+positional: told, host, guests, off
 options:
   _input:
     description: A problem of P(xenfold.consolidation.placement#module), as M(xenfold.consolidation.estate) returns it.
@@ -32,6 +32,11 @@ options:
     description: Definitions of the estate's guests by name, as M(xenfold.consolidation.estate) returns them.
     type: dict
     required: true
+  off:
+    description: All hosts without power; the inventory may have guests on them.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -60,12 +65,12 @@ except ImportError as missing:
     NUMPY_ERROR = missing
 
 
-def _recover(problem: Any, told: Any, host: Any, guests: Any) -> dict[str, Any]:
+def _recover(problem: Any, told: Any, host: Any, guests: Any, off: Any = ()) -> dict[str, Any]:
     if NUMPY_ERROR is not None:
         raise AnsibleFilterError("recover: needs numpy and highspy on the control node") from NUMPY_ERROR
     with operation("recover"):
-        problem, told, guests = plain([problem, told, guests])
-        return recover(problem, told, str(host), guests)
+        problem, told, guests, off = plain([problem, told, guests, list(off)])
+        return recover(problem, told, str(host), guests, off)
 
 
 class FilterModule:

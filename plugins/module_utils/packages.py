@@ -12,6 +12,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.runner impor
 ENVIRONMENT = ["env", "DEBIAN_FRONTEND=noninteractive", "UCF_FORCE_CONFFOLD=1", "NEEDRESTART_SUSPEND=1"]
 # It brings new kernels, whose packages have new names, and never removes a package, as dist-upgrade may.
 UPGRADE = ["apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "--with-new-pkgs", "upgrade"]
+BROKEN = 100
+"""How apt-get ends when packages do not fit together, as when an update was cut off between two that need each other."""
 REBOOT_MARK = "/run/reboot-required"
 """Says that programs still run as they were before an update. Debian's tools write it too; as /run does, it ends with a reboot."""
 
@@ -35,6 +37,12 @@ def missing(runner: Runner, names: Iterable[str]) -> list[str]:
 def finish(runner: Runner) -> None:
     """What a run that was cut off has left half-way; apt-get refuses to work before that is done."""
     runner.change([*ENVIRONMENT, "dpkg", "--force-confold", "--configure", "-a"])
+
+
+def mend(runner: Runner) -> None:
+    """Finish what a run that was cut off has left, also packages that need others which have not come; none is removed for it."""
+    finish(runner)
+    runner.change([*ENVIRONMENT, "apt-get", "-q", "-y", "-o", "Dpkg::Options::=--force-confold", "--no-remove", "--fix-broken", "install"])
 
 
 def install(runner: Runner, names: Iterable[str]) -> None:

@@ -47,7 +47,7 @@ kept_back:
   elements: str
   sample: [xen-utils-4.17]
 reboot_required:
-  description: Whether an update, this one or an earlier one, waits for a reboot.
+  description: Whether an update, this one or an earlier one, waits for a reboot, or was cut off and is to be finished.
   returned: always
   type: bool
   sample: true
@@ -65,16 +65,23 @@ def main() -> None:
     module = AnsibleModule(argument_spec={"update": {"type": "bool", "default": True}}, supports_check_mode=True)
     runner, mark = Runner(module), Path(packages.REBOOT_MARK)
     if not module.check_mode:
-        runner.change([*packages.ENVIRONMENT, "apt-get", "-q", "-y", "update"])
-    said = runner.read([packages.UPGRADE[0], "--simulate", *packages.UPGRADE[1:]]).out
-    actions = packages.updates(said)
-    result = outcome(actions) | {"kept_back": packages.kept_back(said)}
+        # Without the mode a mirror that does not answer is a warning, and what is known from before passes for the newest.
+        runner.change([*packages.ENVIRONMENT, "apt-get", "-q", "-y", "-o", "APT::Update::Error-Mode=any", "update"])
+    simulate = [packages.UPGRADE[0], "--simulate", *packages.UPGRADE[1:]]
+    said = runner.read(simulate, ok=(0, packages.BROKEN))
+    cut_off = said.rc == packages.BROKEN
+    if cut_off and module.params["update"] and not module.check_mode:
+        mark.touch()
+        packages.mend(runner)
+        said = runner.read(simulate)
+    actions = packages.updates(said.out)
+    result = outcome(actions) | {"kept_back": packages.kept_back(said.out)}
     if not module.params["update"]:
         result |= {"changed": False, "diff": {"before": "", "after": ""}}
     elif actions and not module.check_mode:
         mark.touch()
         runner.change([*packages.ENVIRONMENT, *packages.UPGRADE])
-    module.exit_json(**result, reboot_required=mark.exists())
+    module.exit_json(**result, reboot_required=mark.exists() or cut_off)
 
 
 if __name__ == "__main__":

@@ -216,7 +216,7 @@ def test_guests_of_a_dead_host_start_elsewhere_and_do_not_come_back_by_themselve
     assert yaml.safe_load(scene.marks.read_text()) == {"xen_hosts": {"hosts": {"xen01": {"estate_drained": ["db01", "new01", "web01"]}}}}
     code, text = scene.play("recover", "-e", "host=xen01", "-e", "hosts_off=xen01")
     assert (code, scene.calls("xl_guest", "xl_move")) == (0, []), text
-    assert "xen01: 0 of its guests start elsewhere" in text
+    assert "xen01: 0 of its guests start elsewhere" in text and "Before xen01 gets power again" in text
     # It is back, empty, and its links would start at the next boot what runs elsewhere by now.
     scene.inventory()
     world = scene.world
@@ -230,8 +230,9 @@ def test_guests_of_a_dead_host_start_elsewhere_and_do_not_come_back_by_themselve
 @pytest.mark.parametrize(("arguments", "message"), [
     ((), "hosts_off: value '', allowed xen01: -e hosts_off=xen01 says that you have seen that it has no power"),
     (("-e", "hosts_off=xen02"), "hosts_off: value 'xen02', allowed xen01"),
-    (("-e", "hosts_off=xen01"), "host 'xen01': it answers, so it is not off"),
-], ids=["without a word", "of another host", "it answers"])
+    (("-e", "hosts_off=xen01"), "hosts_off: value 'xen01', allowed hosts of the estate that have no power; xen01 answers"),
+    (("-e", "hosts_off=xen01,xen09"), "hosts_off: value 'xen09, xen01', allowed hosts of the estate that have no power; of xen01, xen02"),
+], ids=["without a word", "of another host", "it answers", "nobody knows it"])
 def test_a_host_that_may_work_is_not_recovered(scene: Operations, arguments: tuple[str, ...], message: str) -> None:
     code, text = scene.play("recover", "-e", "host=xen01", *arguments)
     assert (code, scene.where(), scene.marks.exists()) == (2, BEFORE, False), text
@@ -243,4 +244,36 @@ def test_a_host_that_may_work_is_not_recovered(scene: Operations, arguments: tup
 def test_apply_believes_no_host_to_be_off_that_answers(scene: Operations) -> None:
     code, text = scene.play("drain", "-e", "host=xen01", "-e", "hosts_off=xen02,xen09")
     assert (code, scene.where()) == (2, BEFORE), text
-    assert "hosts_off: value 'xen09, xen02', allowed hosts of the estate that have no power: xen02 answers" in text
+    assert "hosts_off: value 'xen09, xen02', allowed hosts of the estate that have no power; of xen01, xen02, xen03; xen02 answers" in text
+
+
+@pytest.mark.long
+def test_moves_from_a_host_that_died_are_settled(scene: Operations) -> None:
+    """xen01 died in the middle of a drain: db01 has arrived, and web01 is nowhere."""
+    code, text = scene.play("drain", "-e", "host=xen01", "-e", "stay=web01")
+    assert code == 0, text
+    scene.inventory(xen01=GONE)
+    code, text = scene.play("apply", "-e", f"plan_dir={scene.folder}/plan/operation", "-e", "hosts_off=xen01")
+    assert (code, scene.calls("xl_move")) == (0, []), text
+    code, text = scene.play("recover", "-e", "host=xen01", "-e", "hosts_off=xen01")
+    assert code == 0 and "web01" in [*scene.where()["xen02"], *scene.where()["xen03"]], text
+    assert yaml.safe_load(scene.marks.read_text()) == {"xen_hosts": {"hosts": {"xen01": {"estate_drained": ["db01", "new01", "web01"]}}}}
+
+
+@pytest.mark.long
+def test_links_go_from_a_host_that_is_not_fit_and_nothing_is_guessed(scene: Operations) -> None:
+    scene.marks.write_text("xen_hosts: {hosts: {xen01: {estate_drained: [web01]}}}\n")
+    world = scene.world
+    port = {"name": "eth1", "link": False, "aggregated": False}
+    world["info"]["xen01"]["bonds"] = [{"name": "bond0", "mode": "active-backup", "ports": 1, "partner": None, "members": [port]}]
+    scene.save(world)
+    scene.has("xen01", keeps=["web01"])
+    scene.has("xen02", domain("db01"), domain("web01", 4), domain("web02", 5))
+    scene.inventory(xen02=GONE)
+    code, text = scene.play("return", "-e", "host=xen01")
+    assert (code, scene.world["hosts"]["xen01"]["keeps"]) == (2, ["web01"]), text
+    assert "xen01 stays drained: web01 may run on xen02, which does not answer" in text
+    scene.inventory()
+    code, text = scene.play("return", "-e", "host=xen01")
+    assert (code, scene.world["hosts"]["xen01"]["keeps"], scene.marks.exists()) == (2, [], True), text
+    assert "xen01 stays drained: host 'xen01': bond bond0: eth1 has no link" in text

@@ -28,16 +28,18 @@ host = world["update"].setdefault(name, {})
 guests = [domain["name"] for domain in world["hosts"][name]["domains"]]
 result = {"changed": False}
 if "NAME" == "dom0":
-    result |= {"reboot_reasons": host.get("reasons", []), "guests": guests, "xen_version": "4.17.7", "actions": []}
+    result |= {"reboot_reasons": host.get("reasons", []), "guests": guests, "xen_version": "4.17.7", "actions": [],
+               "changed": host.get("drift", False)}
 elif "NAME" == "package_update":
     old = host.get("old", [])
-    result |= {"actions": old, "kept_back": [], "reboot_required": host.get("mark", False)}
+    result |= {"actions": old, "kept_back": host.get("kept", []), "reboot_required": host.get("mark", False)}
     if module.params.get("update") is not False and old:
         result["changed"] = True
         if not module.check_mode:
             host |= {"old": [], "mark": True}
 elif "NAME" == "stat":
-    result["stat"] = {"exists": host.get("mark", False)}
+    path = module.params["path"]
+    result["stat"] = {"exists": host.get("mark", False) if path == "/run/reboot-required" else os.path.exists(path)}
 else:
     result["changed"] = True
     if not module.check_mode:
@@ -71,6 +73,9 @@ class Update(Operations):
         for path in [*(folder / "playbooks" / "tasks").glob("update_*.yml"), *(roles / "dom0").rglob("*.yml")]:
             text = path.read_text().replace("name: xenfold.consolidation.", "name: ")
             path.write_text(re.sub(rf"(xenfold\.consolidation|ansible\.builtin)\.({'|'.join(MODULES)}):", r"told_\2:", text))
+        for path in (folder / "playbooks").rglob("update*.yml"):
+            path.write_text(path.read_text().replace("/var/lib/xenfold", f"{folder}/own/{{{{ inventory_hostname }}}}"))
+        (folder / "own").mkdir()
         self.consent("xen01", "xen02", "xen03")
         self.change(update={"xen01": {"old": OLD}})
 
@@ -82,6 +87,16 @@ class Update(Operations):
 
     def update(self, *arguments: str, host: str = "xen01") -> tuple[int, str]:
         return self.play("update", "-e", f"host={host}", *arguments)
+
+    @property
+    def begun(self) -> list[str]:
+        """Hosts on which an update is remembered."""
+        return [path.parent.name for path in (self.folder / "own").glob("*/update")]
+
+    def autostart(self, host: str) -> list[bool]:
+        """What was asked for of links by each real call for the host's guests."""
+        calls = [call for call in self.world["calls"] if call["module"] == "xl_guest" and not call["check"]]
+        return [call["autostart"] for call in calls if call["host"] == host and "autostart" in call]
 
     def done(self, *modules: str) -> list[str]:
         """What was called for real, in order: the calls of other modules are recorded in check mode as well."""
@@ -98,9 +113,11 @@ def test_a_host_is_updated_while_its_guests_are_elsewhere(scene: Update) -> None
     assert (code, scene.where(), scene.marks.exists()) == (0, BEFORE, False), text
     assert "xen01: it is drained, updated, rebooted and taken back: update package openssl: 3.0.15-1 -> 3.0.16-1" in text
     assert "+move guest web01 to xen02" in text and "xen01 would be updated, rebooted and taken back: this is a preview" in text
-    assert scene.done("reboot") == [] and scene.world["update"]["xen01"] == {"old": OLD}
+    assert (scene.done("reboot"), scene.world["update"]["xen01"], scene.begun) == ([], {"old": OLD}, [])
     code, text = scene.update()
-    assert (code, scene.where(), scene.marks.exists()) == (0, BEFORE, False), text
+    assert (code, scene.where(), scene.marks.exists(), scene.begun) == (0, BEFORE, False, []), text
+    # Drained they start with no host, and with theirs again when they are back.
+    assert scene.autostart("xen01")[-1] is True, scene.world["calls"]
     assert scene.done("reboot", "xl_move") == ["xl_move", "reboot", "xl_move"], text
     assert scene.world["update"]["xen01"] == {"old": [], "mark": False, "reasons": []}
     assert "xen01 was updated and rebooted" in text
@@ -108,6 +125,10 @@ def test_a_host_is_updated_while_its_guests_are_elsewhere(scene: Update) -> None
     assert (code, scene.where(), scene.done("reboot", "xl_move")) == (0, BEFORE, []), text
     assert "xen01: nothing is to be done" in text and "xen01 is up to date" in text
     assert "changed=0" in text and not re.search(r"changed=[1-9]", text), text
+    # What differs and asks for no reboot is the business of site.yml.
+    scene.change(update={"xen01": {"drift": True}})
+    code, text = scene.update()
+    assert code == 0 and "xen01: nothing is to be done" in text and not re.search(r"changed=[1-9]", text), text
 
 
 @pytest.mark.long
@@ -115,7 +136,7 @@ def test_an_update_that_was_cut_off_is_gone_on_with(scene: Update) -> None:
     scene.change(update={"xen01": {"old": OLD, "dies": True}})
     code, text = scene.update()
     assert (code, scene.where()["xen01"]) == (2, []), text
-    assert "Timed out waiting" in text and scene.marks.exists()
+    assert "Timed out waiting" in text and scene.marks.exists() and scene.begun == ["xen01"]
     # Packages are up to date by now; what waits is remembered on the host.
     scene.change(update={"xen01": {"old": [], "mark": True}})
     code, text = scene.update()
@@ -123,8 +144,43 @@ def test_an_update_that_was_cut_off_is_gone_on_with(scene: Update) -> None:
     assert "waits for a reboot: packages were updated since it started" in text
     # Between the reboot and the return.
     scene.play("drain", "-e", "host=xen01")
+    (scene.folder / "own" / "xen01" / "update").touch()
+    code, text = scene.update("--check")
+    assert (code, scene.where()["xen01"], scene.begun) == (0, [], ["xen01"]), text
+    assert "xen01: it is up to date, and is taken back" in text and "2 of 2 guests that were taken from it come back" in text
     code, text = scene.update()
-    assert (code, scene.where(), scene.marks.exists(), scene.done("reboot")) == (0, BEFORE, False, []), text
+    assert (code, scene.where(), scene.marks.exists(), scene.done("reboot"), scene.begun) == (0, BEFORE, False, [], []), text
+
+
+@pytest.mark.long
+def test_a_host_that_was_drained_for_something_else_is_left_so(scene: Update) -> None:
+    scene.play("drain", "-e", "host=xen01")
+    code, text = scene.update()
+    assert (code, scene.marks.exists(), scene.done("reboot", "xl_move")) == (2, True, []), text
+    assert "host 'xen01': it was drained before, and not by an update" in text and "-e update_drained=xen01" in text
+    code, text = scene.update("-e", "update_drained=xen01")
+    assert (code, scene.where(), scene.marks.exists(), scene.done("reboot")) == (0, BEFORE, False, ["reboot"]), text
+
+
+@pytest.mark.long
+def test_held_packages_of_xen_are_updated_on_request(scene: Update) -> None:
+    scene.change(update={"xen01": {"kept": ["libxenmisc4.17", "xen-utils-4.17"]}})
+    code, text = scene.update("-e", '{"dom0_hold": true}')
+    assert (code, scene.done("reboot")) == (0, []), text
+    assert "kept back: libxenmisc4.17, xen-utils-4.17" in text
+    code, text = scene.update("-e", '{"dom0_hold": false}')
+    assert (code, scene.where(), scene.done("reboot")) == (0, BEFORE, ["reboot"]), text
+
+
+@pytest.mark.long
+def test_another_xen_is_refused_before_anything_moves(scene: Update) -> None:
+    new = {"verb": "install", "target": "package xen-hypervisor-4.20-amd64", "detail": "4.20.2"}
+    scene.change(update={"xen01": {"old": [*OLD, new]}})
+    code, text = scene.update()
+    assert (code, scene.where(), scene.marks.exists(), scene.begun) == (2, BEFORE, False, []), text
+    assert "host 'xen01': package xen-hypervisor-4.20 would be installed and Xen 4.17 runs" in text
+    scene.change(update={"xen01": {"old": [{**new, "target": "package xen-hypervisor-4.17-amd64"}]}})
+    assert scene.update("--check")[0] == 0
 
 
 @pytest.mark.long
@@ -154,11 +210,25 @@ def test_who_cannot_leave_keeps_the_host_from_its_reboot(scene: Update) -> None:
     assert scene.world["update"]["xen01"] == {"old": OLD}, "packages wait for an empty host"
 
 
+def test_nothing_moves_when_the_host_would_not_become_empty(scene: Update) -> None:
+    hosts = scene.folder / "estate" / "hosts.yml"
+    content = yaml.safe_load(hosts.read_text())
+    for workload in content["all"]["vars"]["estate_workloads"]:
+        if workload["name"] == "db01":
+            workload["storage"] = "local"
+    hosts.write_text(yaml.safe_dump(content))
+    code, text = scene.update()
+    assert (code, scene.where(), scene.marks.exists(), scene.done("reboot", "xl_move")) == (2, BEFORE, False, []), text
+    assert "Nothing was moved, since xen01 would not become empty: db01 stays: it cannot move live" in text
+
+
 REFUSED = [
     (["-e", "update_packages=some"], "update_packages: value 'some', allowed all (the default) or none"),
     (["-e", "stay=web01"], "stay: value 'web01', allowed none: the host reboots"),
     (["-e", "dom0_reboot=if_empty"], "host 'xen01': dom0_reboot: value 'if_empty', allowed drain"),
     (["-e", "host=xen09"], "host: value 'xen09', allowed one host of the estate: xen01, xen02, xen03"),
+    (["-e", "back=perhaps"], "back: value 'perhaps', allowed true or false"),
+    (["--limit", "xen01"], "--limit: value 'xen01', allowed none"),
 ]
 
 
@@ -176,7 +246,7 @@ def test_one_host_of_a_pool_at_a_time(scene: Update) -> None:
     assert (code, scene.where(), scene.world["calls"]) == (2, BEFORE, []), text
     assert ("host 'xen01': xen03 of the same pool is drained, and one host of a pool is updated at a time. Take it back first"
             " (playbooks/return.yml -e host=xen03), or consent: -e update_beside=xen03") in text
-    code, text = scene.update("-e", "update_beside=xen03")
+    code, text = scene.update("-e", '{"update_beside": ["xen02", "xen03"]}')
     assert (code, scene.where(), scene.done("reboot")) == (0, BEFORE, ["reboot"]), text
 
 

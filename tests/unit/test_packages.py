@@ -42,14 +42,18 @@ class Apt:
 
     def __init__(self, mark: Path, said: str) -> None:
         self.mark, self.said, self.changes = mark, said, list[tuple[str, bool]]()
+        self.broken = False
 
     def read(self, argv: list[str], ok: Any = (0,)) -> Result:
         assert list(argv[:2]) == ["apt-get", "--simulate"] and "--with-new-pkgs" in argv
-        return Result(0, self.said, "")
+        return Result(100, "", "E: Unmet dependencies.") if self.broken else Result(0, self.said, "")
 
     def change(self, argv: list[str]) -> Result:
         assert argv[:2] == ["env", "DEBIAN_FRONTEND=noninteractive"]
         self.changes.append((argv[-1], self.mark.exists()))
+        if "--fix-broken" in argv:
+            assert "--no-remove" in argv
+            self.broken = False
         return Result(0, "", "")
 
 
@@ -82,3 +86,14 @@ def test_an_earlier_update_still_waits(apt: Apt) -> None:
     apt.mark.touch()
     result = command_cases.run("package_update", {"input": {}})
     assert (result["changed"], result["reboot_required"]) == (False, True)
+
+
+@pytest.mark.parametrize(("options", "check", "changes"), [
+    ({}, False, [("update", False), ("-a", True), ("install", True), ("upgrade", True)]),
+    ({"update": False}, False, [("update", False)]), ({}, True, []),
+])
+def test_an_update_that_was_cut_off_is_finished(apt: Apt, options: dict[str, Any], check: bool, changes: list[Any]) -> None:
+    apt.broken = True
+    result = command_cases.run("package_update", {"input": options, "flags": {"check": check}})
+    assert (apt.changes, result["reboot_required"]) == (changes, True)
+    assert len(result["actions"]) == (2 if ("install", True) in changes else 0)

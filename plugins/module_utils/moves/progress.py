@@ -22,10 +22,11 @@ SCHEMA = 1
 DEFINE, LIVE = "define", "live"
 
 
-def unasked(hosts: Iterable[str], limited: Iterable[str], found: Found) -> dict[str, str]:
-    """The hosts that told nothing, with the reason as the end of a sentence that begins with the host."""
-    takes_part = set(limited)
-    return {host: "does not answer" if host in takes_part else "is left out by --limit" for host in sorted(hosts) if host not in found}
+def unasked(hosts: Iterable[str], limited: Iterable[str], found: Found, off: Iterable[str] = ()) -> dict[str, str]:
+    """The hosts that told nothing, with the reason as the end of a sentence that begins with the host. off: those without power."""
+    takes_part, dead = set(limited), set(off)
+    return {host: "has no power (hosts_off)" if host in dead else "does not answer" if host in takes_part else "is left out by --limit"
+            for host in sorted(hosts) if host not in found}
 
 
 def check_plan(plan: Any, guests: Guests, hosts: Sequence[str]) -> list[str]:
@@ -57,12 +58,13 @@ def check_plan(plan: Any, guests: Guests, hosts: Sequence[str]) -> list[str]:
 
 def left(
     plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[str, str], consents: Iterable[str] = (),
-    start: Iterable[Mapping[str, str]] = (),
+    start: Iterable[Mapping[str, str]] = (), off: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The steps of a plan that check_plan found sound, done or not by the state of the hosts, and what stands against going on.
 
     silent: host -> why it told nothing, as `unasked` gives it; consents: guests that may be shut down to move with their disks; start:
-    those that are down in the middle of such a move, with the host that is to start them (see offline.judged). Returns `steps` (each move
+    those that are down in the middle of such a move, with the host that is to start them (see offline.judged); off: silent hosts without
+    power, on which nothing can run. Returns `steps` (each move
     with `done`), `waves` (those with steps left: `moves`, `offline`, `define`), `forget` (host -> guests that have moved away and have a
     link or configuration left), `settled` (hosts of steps that are done), `sends` and `sends_volumes` (host -> hosts to which it is to
     send), `needs` (see there), `lacking` (steps without consent, one line each), `problems`.
@@ -83,7 +85,7 @@ def left(
             for host in [end for move in moves for end in (move["from"], move["to"]) if end in silent]:
                 needed.setdefault(host, f"host {host!r}: it {silent[host]}, and step {step} ({guest}) needs it")
             if moves[count]["method"] == DEFINE:
-                for host in silent:
+                for host in sorted(set(silent) - set(off)):
                     needed.setdefault(host, f"host {host!r}: it {silent[host]}; {guest} is new, and it is started only when every host has"
                                             " told that it does not run there")
         done |= {move["step"] for move in moves[:count]}

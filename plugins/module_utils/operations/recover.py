@@ -3,7 +3,7 @@
 """Which guests of a host that has died start on others, and which are lost until it is back, and why. Pure; it plans."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations import running
@@ -14,22 +14,23 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.report.model
 _NOTHING: Mapping[str, Any] = {"guests": {}, "domains": [], "stored": [], "journals": {}, "moving": []}
 
 
-def recover(problem: Mapping[str, Any], told: Told, host: str, guests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What starts elsewhere now that a host is off. guests: name -> definition, of the estate.
+def recover(
+    problem: Mapping[str, Any], told: Told, host: str, guests: Mapping[str, Mapping[str, Any]], off: Collection[str] = (),
+) -> dict[str, Any]:
+    """What starts elsewhere now that a host is off. guests: name -> definition, of the estate; off: all hosts without power.
 
     A guest of the estate counts as one of that host when it should run and no host that answers has it, running or stored; one that the
-    inventory has on another silent host does not. Returns `problem`, to be planned; `leave`, the guests that start elsewhere; `stays`,
-    guest -> why, of those that do not; `notes`. Raises OperationError when it cannot be done at all.
+    inventory has on another silent host may run there, and stays unless that is off, too. Returns `problem`, to be planned; `leave`, the
+    guests that start elsewhere; `stays`, guest -> why, of those that do not; `notes`. Raises OperationError when it cannot be done at all.
     """
     if host in told:
         raise OperationError(f"host {host!r}: it answers, so it is not off; playbooks/drain.yml empties a host that works")
-    seen = {**told, host: _NOTHING}
+    seen = {**dict.fromkeys([host, *off], _NOTHING), **told}
     base = running.as_it_runs(running.in_state(problem, host, "closed"), seen)
     there = {guest for answer in told.values() for guest in (*answer["guests"], *(answer.get("stored") or ()))}
     lost = [workload for workload in problem["workloads"]
-            if workload["name"] not in there and (guests.get(workload["name"]) or {}).get("state") == "running"
-            and (workload.get("current") in seen or not workload.get("current"))]
-    stays = {workload["name"]: why for workload in lost if (why := _bound(workload, host))}
+            if workload["name"] not in there and (guests.get(workload["name"]) or {}).get("state") == "running"]
+    stays = {workload["name"]: why for workload in lost if (why := _bound(workload, seen))}
     asked = running.pinned(base, {workload["name"] for workload in base["workloads"]})
     notes: list[str] = []
     while starters := [workload for workload in lost if workload["name"] not in stays]:
@@ -46,11 +47,15 @@ def recover(problem: Mapping[str, Any], told: Told, host: str, guests: Mapping[s
     return {"problem": asked, "leave": [], "stays": dict(sorted(stays.items())), "notes": []}
 
 
-def _bound(workload: Mapping[str, Any], host: str) -> str:
-    """Why a guest cannot start anywhere else; "" when nothing binds it."""
-    storage = workload.get("storage") or "local"
+def _bound(workload: Mapping[str, Any], seen: Told) -> str:
+    """Why a guest cannot start anywhere else; "" when nothing binds it. seen: the hosts of which it is known what runs there."""
+    storage, current = workload.get("storage") or "local", workload.get("current")
+    if current and current not in seen:
+        return f"it may run on {current}, which does not answer"
+    if storage == "replicated":
+        return "its storage is replicated: the other copy of its disks is made primary by hand"
     if storage != "shared":
-        return f"its storage is {storage}: its disks are on {host}, and it waits for that"
+        return "its storage is local: it waits for the host that has its disks"
     return "movable is false" if workload.get("movable") is False else ""
 
 

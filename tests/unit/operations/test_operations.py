@@ -294,8 +294,8 @@ def test_guests_of_a_dead_host_start_elsewhere_and_the_others_stay() -> None:
 
 
 @pytest.mark.parametrize(("more", "state", "stays"), [
-    ({"storage": "local"}, "running", "its storage is local: its disks are on xen03, and it waits for that"),
-    ({"storage": "replicated", "replica": "xen02"}, "running", "its storage is replicated: its disks are on xen03"),
+    ({"storage": "local"}, "running", "its storage is local: it waits for the host that has its disks"),
+    ({"storage": "replicated", "replica": "xen02"}, "running", "its storage is replicated: the other copy"),
     ({"movable": False}, "running", "movable is false"),
     ({"demand": {"memory_mib": 1200}}, "running", "no host takes it: memory short by"),
     ({}, "defined", None),
@@ -313,8 +313,12 @@ def test_what_another_host_keeps_or_may_run_is_not_the_dead_one_s() -> None:
     """One stands in the configurations of xen01, the other one may run on xen02, which did not answer either."""
     answers = told(xen01=[])
     answers["xen01"]["stored"] = ["kept"]
-    found = recover(problem({"kept": 100, "away": 100}, away={"current": "xen02"}), answers, "xen03", defined("kept", "away"))
-    assert (found["leave"], found["stays"]) == ([], {})
+    asked, guests = problem({"kept": 100, "away": 100}, away={"current": "xen02"}), defined("kept", "away")
+    found = recover(asked, answers, "xen03", guests)
+    assert (found["leave"], found["stays"]) == ([], {"away": "it may run on xen02, which does not answer"})
+    # A second one is dead as well, and the inventory has there what ran on the first.
+    found = recover(asked, answers, "xen03", guests, ["xen03", "xen02"])
+    assert (found["leave"], found["stays"], starts_of(found)) == (["away"], {}, {"away": "xen01"})
 
 
 def test_failover_that_holds_no_more_is_told() -> None:
