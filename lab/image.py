@@ -21,13 +21,16 @@ from lab.console import run, say
 from lab.errors import LabError
 from lab.paths import RECIPE, cache_root
 from lab.releases import Release, release_of
-from lab.requirements import BUILD_DISK_MIB, BUILD_PROGRAMS, need_disk, need_programs, need_root
+from lab.requirements import BUILD_DISK_MIB, BUILD_PROGRAMS, UEFI_BUILD_PROGRAMS, need_disk, need_programs, need_root
 from lab.spec import KINDS
 
 ROOT_DISK_MIB = 4096
 _FIRST_SECTOR = 2048
 _SECTOR = 512
-# The root file system of `plain` is found by this; it stands in the recipe's fstab and grub.cfg too.
+# UEFI's own partition, and the end of the disk, where a GPT has its copy.
+_ESP_MIB = 64
+_TAIL_MIB = 1
+# The root file system of `plain` and `uefi` is found by this; it stands in the recipe's fstab and grub.cfg too.
 ROOT_UUID = "5f0b6a52-4c0e-4d3b-9c1e-7a4b1c9d2e30"
 _BUILD_SECONDS = 1200
 _DIGEST_MODULES = ("image.py", "initramfs.py")
@@ -87,7 +90,7 @@ def ensure_image(release_name: str, kind: str) -> Store:
     if store.has(kind):
         return store
     need_root(f"building the {kind} image ({store.folder / kind} is not in the cache)")
-    need_programs(BUILD_PROGRAMS)
+    need_programs(BUILD_PROGRAMS | (UEFI_BUILD_PROGRAMS if kind == "uefi" else {}))
     need_disk(BUILD_DISK_MIB, store.folder, f"building the {kind} image")
     store.folder.mkdir(parents=True, exist_ok=True)
     # Of two kinds two may be built at once.
@@ -134,6 +137,8 @@ def _build(store: Store, kind: str) -> None:
     raw = work / "root.img"
     if kind == "xen":
         _write_file_system(root, raw, offset=0)
+    elif kind == "uefi":
+        _write_uefi_disk(root, raw, work)
     else:
         _write_bootable_disk(root, raw, work)
     run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, target / "root.qcow2"], timeout=300)
@@ -162,13 +167,13 @@ def _make_keys(folder: Path) -> None:
 
 def _unpack(release: Release, kind: str, root: Path, log: Path) -> None:
     """mmdebstrap into a folder. The initial file system's short module list must be there before the kernel is."""
-    modules = " ".join(release.boot_modules if kind == "plain" else ())
+    modules = " ".join(() if kind == "xen" else release.boot_modules)
     early = (
         'mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/usr/share/initramfs-tools/modules.d" && '
         'echo MODULES=list > "$1/etc/initramfs-tools/conf.d/lab" && '
         f'printf "%s\\n" {modules} > "$1/usr/share/initramfs-tools/modules.d/lab"'
     )
-    packages = release.packages + (release.xen_packages if kind == "xen" else ())
+    packages = release.packages_of(kind)
     words: list[str | Path] = ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory"]
     options = ['Apt::Install-Recommends "false"', 'Acquire::Languages "none"', 'Acquire::Retries "3"']
     words += [f"--aptopt={option}" for option in options]
@@ -176,7 +181,7 @@ def _unpack(release: Release, kind: str, root: Path, log: Path) -> None:
     words += ["--dpkgopt=force-unsafe-io"]
     words += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale", "info")]
     words += [f"--essential-hook={early}"]
-    if kind == "plain":
+    if kind != "xen":
         # The lists and the packages of Xen wait in the image: installing them there is real, fetching them takes no time.
         words += ["--skip=cleanup/apt/lists,cleanup/apt/cache"]
         fetch = "apt-get install --yes --download-only " + " ".join(release.xen_packages)
@@ -187,7 +192,7 @@ def _unpack(release: Release, kind: str, root: Path, log: Path) -> None:
 
 def _furnish(store: Store, kind: str, root: Path) -> None:
     """All that is the lab's own in the system: network, keys, what is left out of the boot."""
-    for tree in ("common", kind):
+    for tree in ("common", "xen" if kind == "xen" else "plain"):
         folder = RECIPE / tree
         for path in sorted(folder.rglob("*")):
             if path.is_file():
@@ -212,10 +217,10 @@ def _furnish(store: Store, kind: str, root: Path) -> None:
     for unit in (RECIPE / "masked-units").read_text(encoding="ascii").split():
         (units / unit).unlink(missing_ok=True)
         (units / unit).symlink_to("/dev/null")
-    enabled = ["systemd-networkd.service"] + (["lab-hostname.service"] if kind == "plain" else [])
+    enabled = ["systemd-networkd.service"] + ([] if kind == "xen" else ["lab-hostname.service"])
     run(["chroot", root, "systemctl", "enable", *enabled], timeout=60)
-    if kind == "plain":
-        _furnish_grub(root)
+    if kind != "xen":
+        _furnish_grub(root, "x86_64-efi" if kind == "uefi" else "i386-pc")
     else:
         for hook in _UNUSED_HOOKS:
             (root / "usr" / "share" / "initramfs-tools" / "hooks" / hook).unlink(missing_ok=True)
@@ -234,13 +239,13 @@ def _place(source: Path, target: Path, mode: int) -> None:
     target.chmod(mode)
 
 
-def _furnish_grub(root: Path) -> None:
+def _furnish_grub(root: Path, platform: str) -> None:
     menu = root / "boot" / "grub" / "grub.cfg"
     kernel = initramfs.kernel_version(root)
     text = menu.read_text(encoding="utf-8")
     text = text.replace("@VMLINUZ@", f"/boot/vmlinuz-{kernel}").replace("@INITRD@", f"/boot/initrd.img-{kernel}")
     menu.write_text(text, encoding="utf-8")
-    shutil.copytree(root / "usr" / "lib" / "grub" / "i386-pc", root / "boot" / "grub" / "i386-pc", dirs_exist_ok=True)
+    shutil.copytree(root / "usr" / "lib" / "grub" / platform, root / "boot" / "grub" / platform, dirs_exist_ok=True)
 
 
 def _write_boot_files(release: Release, root: Path, target: Path) -> None:
@@ -264,11 +269,11 @@ def _write_guest(store: Store, root: Path, work: Path) -> None:
     fresh.rename(store.guest)
 
 
-def _write_file_system(root: Path, raw: Path, offset: int) -> None:
+def _write_file_system(root: Path, raw: Path, offset: int, tail_mib: int = 0) -> None:
     """ext4 filled from a folder, without a loop device. GRUB 2.06 cannot read metadata_csum_seed."""
     with raw.open("wb") as stream:
         stream.truncate(ROOT_DISK_MIB * 2**20)
-    size_kib = ROOT_DISK_MIB * 1024 - offset // 1024
+    size_kib = (ROOT_DISK_MIB - tail_mib) * 1024 - offset // 1024
     extended = f"lazy_itable_init=0,nodiscard,offset={offset}"
     words: list[str | Path] = ["mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", ROOT_UUID, "-d", root]
     words += ["-O", "^metadata_csum_seed", "-E", extended, raw, f"{size_kib}k"]
@@ -290,6 +295,32 @@ def _write_bootable_disk(root: Path, raw: Path, work: Path) -> None:
         if len(core_image) > (_FIRST_SECTOR - 1) * _SECTOR:
             raise LabError("GRUB's core image does not fit before the first partition")
         stream.write(core_image)
+
+
+def _write_uefi_disk(root: Path, raw: Path, work: Path) -> None:
+    """A disk that UEFI boots: a GPT, a FAT partition with GRUB under the name that firmware looks for, ext4."""
+    early = root / "boot" / "early.cfg"
+    early.write_text(f"search.fs_uuid {ROOT_UUID} root\nset prefix=($root)/boot/grub\n", encoding="ascii")
+    words: list[str | Path] = ["chroot", root, "grub-mkimage", "-O", "x86_64-efi", "-o", "/boot/grub.efi", "-c", "/boot/early.cfg"]
+    run([*words, "-p", "/boot/grub", "part_gpt", "ext2", "search_fs_uuid", "normal"], timeout=60)
+    grub, esp = work / "grub.efi", work / "esp.img"
+    shutil.move(root / "boot" / "grub.efi", grub)
+    early.unlink()
+    with esp.open("wb") as stream:
+        stream.truncate(_ESP_MIB * 2**20)
+    run(["mformat", "-i", esp, "-F", "::"], timeout=60)
+    run(["mmd", "-i", esp, "::/EFI", "::/EFI/BOOT"], timeout=60)
+    run(["mcopy", "-i", esp, grub, "::/EFI/BOOT/BOOTX64.EFI"], timeout=60)
+    start_mib = _FIRST_SECTOR * _SECTOR // 2**20 + _ESP_MIB
+    _write_file_system(root, raw, offset=start_mib * 2**20, tail_mib=_TAIL_MIB)
+    table = work / "table"
+    table.write_text(
+        f"label: gpt\nstart={_FIRST_SECTOR}, size={_ESP_MIB}MiB, type=U\nstart={start_mib}MiB,"
+        f" size={ROOT_DISK_MIB - start_mib - _TAIL_MIB}MiB, type=L\n", encoding="ascii")
+    run(["sh", "-c", f"sfdisk -q {raw} < {table}"], timeout=60)
+    with raw.open("r+b") as stream:
+        stream.seek(_FIRST_SECTOR * _SECTOR)
+        stream.write(esp.read_bytes())
 
 
 def boot_sector(boot_image: bytes, sectors: int) -> bytes:

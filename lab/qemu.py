@@ -15,6 +15,7 @@ from lab.spec import Spec, host_name, mac_address
 # Xen 4.17 under QEMU's software emulation: SMAP kills dom0 (emulated IRET), MONITOR panics Xen's mwait idle, RDTSCP
 # cannot be emulated for PVH guests, and XSAVE with all that rests on it is lost when a PVH guest migrates.
 TCG_CPU = "EPYC,-smap,-monitor,-rdtscp,-xsave,-xsaveopt,-xgetbv1,-avx,-avx2,-fma,-f16c"
+OVMF = "/usr/share/ovmf/OVMF.fd"
 XEN_OPTIONS = (
     "dom0_mem=896M,max:896M dom0_max_vcpus=1 console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all "
     "noreboot cpuidle=0 spec-ctrl=no"
@@ -104,6 +105,9 @@ def command(machine: Machine, pidfile: Path, loadvm: str | None = None) -> list[
     if spec.kind == "xen":
         initrd = f"vmlinux {KERNEL_OPTIONS} lab.host={machine.name},initrd.img"
         words += ["-kernel", "xen", "-append", XEN_OPTIONS, "-initrd", initrd, "-no-reboot"]
+    if spec.kind == "uefi":
+        # Firmware that remembers nothing, so GRUB lies where any firmware looks for it.
+        words += ["-bios", OVMF]
     words += _storage(machine)
     words += _network(machine)
     words += ["-object", "rng-random,filename=/dev/urandom,id=r0"]

@@ -19,11 +19,16 @@ class Release:
     proven: bool
     # In both images.
     packages: tuple[str, ...]
-    # Only in the `xen` image; on `plain` these are downloaded but not installed.
+    # Only in the `xen` image; on the others these are downloaded but not installed.
     xen_packages: tuple[str, ...]
     # Where the running system finds its root disk.
     boot_modules: tuple[str, ...] = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
     guest_modules: tuple[str, ...] = ("xen-blkfront", "xen-netfront", "crc32c_generic", "ext4")
+
+    def packages_of(self, kind: str) -> tuple[str, ...]:
+        """What the image of a kind has. GRUB's packages for BIOS and for UEFI exclude each other."""
+        packages = self.packages + (self.xen_packages if kind == "xen" else ())
+        return tuple("grub-efi-amd64" if kind == "uefi" and name == "grub-pc" else name for name in packages)
 
     @property
     def xen_binary(self) -> str:

@@ -26,6 +26,7 @@ BUILD_PROGRAMS = {
     "chroot": "coreutils",
     "zstd": "zstd",
 }
+UEFI_BUILD_PROGRAMS = {"mformat": "mtools", "mcopy": "mtools", "mmd": "mtools", "sfdisk": "fdisk"}
 # QEMU's own share beside the guest's memory: translated code, device state, caches. Measured: 40-90 MiB.
 HOST_OVERHEAD_MIB = 300
 # Root overlay, data disks as far as tests fill them, and one saved state, per host.

@@ -11,7 +11,8 @@ from typing import Any
 from lab.errors import LabError
 from lab.releases import RELEASES
 
-KINDS = ("xen", "plain")
+KINDS = ("xen", "plain", "uefi")
+"""`xen`: QEMU loads Xen; `plain`: Debian, booted by a BIOS and GRUB; `uefi`: the same by OVMF and GRUB."""
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 LIMITS = {
     "hosts": (1, 8),

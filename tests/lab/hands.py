@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ MODULES = "ps -eo sid=,comm=,unit= | awk '$2 ~ /^python3/ && $3 ~ /^(ssh|session
 class Point:
     """A run that is cut off, and where.
 
-    playbook, words, settings: the run, on `host` alone, with changed settings; prepare: a line of shell before it;
+    playbook, words, settings: the run, with `limit` on `host` alone, with changed settings; prepare: a line of shell before it;
     marker: a shell condition on the host; delay_seconds: from there to the cut; holds: shell conditions after the next runs.
     """
 
@@ -52,6 +52,7 @@ class Point:
     words: tuple[str, ...] = ()
     prepare: str = "true"
     delay_seconds: float = 0.0
+    limit: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +181,9 @@ class Hands:
              timeout: float = 600, limit: bool = True) -> Run:
         """Run a playbook to its end. limit: whether on `host` alone, by --limit; else the playbook chooses."""
         process, log = self._start(playbook, host, words, settings or {}, limit)
+        return self._end(playbook, host, process, log, timeout)
+
+    def _end(self, playbook: str, host: str, process: subprocess.Popen[bytes], log: Path, timeout: float) -> Run:
         try:
             rc = process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -189,6 +193,13 @@ class Hands:
         recap = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", text, re.MULTILINE)
         print(f"{log.name}: {playbook} on {host}: {rc}, changed {recap}")
         return Run(rc, text, {name: int(changed) for name, changed in recap})
+
+    def meanwhile(self, point: Point, act: Callable[[], object], timeout: float = 900) -> Run:
+        """Start the run, do something at the point, and let the run go on to its end."""
+        with self._under_way(point) as (process, log):
+            self._seen(point, process, log, "true")
+            act()
+            return self._end(point.playbook, point.host, process, log, timeout)
 
     def finish(self, point: Point) -> None:
         """The run that was cut off, twice more: the first ends well, the second finds nothing to do."""
@@ -200,7 +211,7 @@ class Hands:
     @contextlib.contextmanager
     def _under_way(self, point: Point) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
         self.run(point.host, point.prepare)
-        process, log = self._start(point.playbook, point.host, point.words, point.settings)
+        process, log = self._start(point.playbook, point.host, point.words, point.settings, point.limit)
         try:
             yield process, log
         finally:

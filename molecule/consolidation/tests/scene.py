@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -61,10 +63,18 @@ class Scene(Hands):
     def restore(self) -> None:
         """Back to the converged pair, whatever state the hosts are in."""
         self.back_to(SAVED)
+        self.inventory = INVENTORY
         self.marks = json.loads((self.folder / "marks.json").read_text(encoding="utf-8"))
         self.spoiled = False
         for host in HOSTS:
             self.wait(host, "grep -q 'Number of ports: 2' /proc/net/bonding/bond0", 60, "cat /proc/net/bonding/bond0")
+
+    def copy_of_inventory(self) -> Path:
+        """Its playbooks may write into that: which hosts are drained. The next restore() ends it."""
+        self.inventory = self.folder / "inventory"
+        shutil.rmtree(self.inventory, ignore_errors=True)
+        shutil.copytree(INVENTORY, self.inventory)
+        return self.inventory
 
     # What must not change
 

@@ -7,11 +7,10 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import yaml
-from scene import ESTATE, HOSTS, Scene
+from moving import ADDRESS, GUEST, apply, begin, counted, plan, wanted, where
+from scene import HOSTS, Scene
 
 from tests.lab.hands import ROUNDS
 
@@ -19,46 +18,6 @@ MOVES = 5 if ROUNDS == 1 else 10 * ROUNDS
 PINGS = "/run/moves-pings"
 # What Xen may keep for itself beyond what it had: page tables of dom0, event channels.
 LOST_MIB = 8
-# Without a disk it can move while there is no storage that both hosts have.
-GUEST, ADDRESS = "live01", "10.9.0.61"
-WORKLOAD = {
-    "name": GUEST, "type": "pvh", "vcpus": 1, "memory_mib": 64, "tsc_mode": "native", "autostart": 10, "storage": "shared",
-    "networks": [{"bridge": "xenbr0"}], "demand": {"cpu_cores": 0.1, "network_mbps": 2},
-    "boot": {"image": "lab", "cmdline": f"console=hvc0 name={GUEST} ip={ADDRESS}/24"},
-}
-
-
-def wanted(scene: Scene, to: str, current: str | None = None) -> dict[str, Any]:
-    """The lab's estate with one more guest, which is to be on one host; the others stay where they are."""
-    estate = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))
-    workloads = [{**workload, "current": scene.guests[workload["name"]]} for workload in estate["estate_workloads"]]
-    workloads.append(WORKLOAD | ({"current": current} if current else {}))
-    rules = [*estate["estate_rules"], {"rule": "fence", "workloads": [GUEST], "hosts": [to]}]
-    return {"estate_workloads": workloads, "estate_rules": rules, "estate_policy": {"objective": "hosts", "max_moves": 1}}
-
-
-def counted(scene: Scene) -> list[int]:
-    """All numbers that the guest has said on the consoles of both hosts, sorted: the hosts' clocks need not agree to the second."""
-    said: list[int] = []
-    for host in HOSTS:
-        text = scene.run(host, f"cat /var/log/xen/console/guest-{GUEST}*.log 2>/dev/null; true")
-        # The guest's kernel may say something in the same line.
-        said += [int(found) for found in re.findall(r"\bcount (\d+)", text)]
-    return sorted(said)
-
-
-def where(scene: Scene) -> dict[str, list[str]]:
-    """Host -> the domains there that are the guest, under any name."""
-    return {host: sorted(name for name in scene.domains(host) if name.startswith(GUEST)) for host in HOSTS}
-
-
-def apply(scene: Scene, settings: dict[str, Any], *words: str) -> Any:
-    return scene.play("playbooks/apply.yml", "both", ("-e", f"plan_dir={scene.folder}/moves", *words), settings, timeout=1200, limit=False)
-
-
-def plan(scene: Scene, settings: dict[str, Any]) -> None:
-    done = scene.play("playbooks/plan.yml", "both", ("-e", f"plan_dir={scene.folder}/moves"), settings, limit=False)
-    assert done.rc == 0, done.text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +50,7 @@ def free_mib(scene: Scene) -> dict[str, int]:
 @pytest.fixture(name="moving")
 def _moving(fresh: Scene) -> Iterator[Scene]:
     """The pair with one more guest on xen01, which answers pings."""
-    settings = wanted(fresh, "xen01")
-    plan(fresh, settings)
-    done = apply(fresh, settings)
-    assert done.rc == 0, done.text
-    assert where(fresh) == {"xen01": [GUEST], "xen02": []}
-    fresh.wait("xen01", f"grep -q 'count 5' /var/log/xen/console/guest-{GUEST}.log", 120)
+    begin(fresh)
     fresh.run("xen01", f"systemd-run -q --unit=moves-pings -p StandardOutput=file:{PINGS} ping -D -n -i 0.5 {ADDRESS}")
     yield fresh
     fresh.run("xen01", "systemctl stop moves-pings")

@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from scene import ESTATE, HOSTS, INVENTORY, Scene
+from scene import ESTATE, HOSTS, Scene
 
 from tests.lab.hands import ROUNDS
 
@@ -36,17 +33,6 @@ echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list
 """
 
 
-@pytest.fixture(name="inventory")
-def _inventory(fresh: Scene) -> Iterator[Path]:
-    """A copy of the inventory, in which playbooks may write which hosts are drained."""
-    folder = fresh.folder / "inventory"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(INVENTORY, folder)
-    fresh.inventory = folder
-    yield folder
-    fresh.inventory = INVENTORY
-
-
 def play(scene: Scene, name: str, settings: dict[str, Any], *words: str, timeout: float = 3000) -> Any:
     return scene.play(f"playbooks/{name}.yml", "both", ("-e", f"plan_dir={scene.folder}/{name}", *words), settings, timeout, limit=False)
 
@@ -69,7 +55,7 @@ def places(scene: Scene) -> dict[str, str]:
     return found
 
 
-def test_a_guest_moves_with_its_disks_by_consent(fresh: Scene, inventory: Path) -> None:
+def test_a_guest_moves_with_its_disks_by_consent(fresh: Scene) -> None:
     here = fresh.guests["db01"]
     there = next(host for host in HOSTS if host != here)
     estate = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))
@@ -112,7 +98,8 @@ def scene_plan(scene: Scene, settings: dict[str, Any]) -> Any:
     return scene.play("playbooks/plan.yml", "both", ("-e", f"plan_dir={scene.folder}/apply"), settings, limit=False)
 
 
-def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene, inventory: Path) -> None:
+def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> None:
+    inventory = fresh.copy_of_inventory()
     host = fresh.guests["db01"]
     other = next(name for name in HOSTS if name != host)
     # What may not share a host has nowhere to go with two of them.

@@ -38,6 +38,8 @@ def test_a_xen_host_boots_xen_itself_and_reaches_nothing() -> None:
 
 
 def test_a_plain_host_boots_from_its_disk_and_may_reach_out() -> None:
+    assert "-bios" not in words(machine(kind="plain"))
+    assert values(words(machine(kind="uefi")), "-bios") == ["/usr/share/ovmf/OVMF.fd"]
     line = words(machine(kind="plain"))
     assert not set(line) & {"-kernel", "-append", "-initrd", "-no-reboot"}
     assert "restrict=on" not in " ".join(line)
@@ -86,7 +88,8 @@ def test_a_pulled_disk_leaves_its_port_in_place() -> None:
     assert not any("serial=XF1D2" in text for text in devices)
 
 
-@pytest.mark.parametrize("shape", [{}, {"data_nics": 6, "data_disks": 15, "management_nics": 2}, {"kind": "plain"}])
+@pytest.mark.parametrize("shape", [{}, {"data_nics": 6, "data_disks": 15, "management_nics": 2}, {"kind": "plain"},
+                                   {"kind": "uefi"}])
 def test_no_two_devices_share_an_id_or_a_place(shape: dict[str, object]) -> None:
     devices = [text.split(",") for text in values(words(machine(**shape)), "-device")]
     for key in ("id=", "addr="):
