@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab import images, qemu
@@ -80,18 +83,38 @@ def monitor(lab: Lab, host: str) -> Qmp:
 
 def kill(path: Path) -> bool:
     """End the process of a pid file at once and wait until it is gone. Whether there was one."""
-    pid = running_pid(path)
-    if pid is None:
-        path.unlink(missing_ok=True)
-        return False
-    os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + _END_SECONDS
-    while running_pid(path) is not None:
-        if time.monotonic() > end:
-            raise LabError(f"process {pid} ({path}) does not end")
-        time.sleep(0.02)
+    with _held(path) as process:
+        if process is None:
+            path.unlink(missing_ok=True)
+            return False
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        if not _has_ended(process):
+            raise LabError(f"process of {path} does not end")
     path.unlink(missing_ok=True)
     return True
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[int | None]:
+    """A descriptor of the process of a pid file, None without one."""
+    pid = running_pid(path)
+    try:
+        process = None if pid is None else os.pidfd_open(pid)
+    except ProcessLookupError:
+        process = None
+    try:
+        yield process
+    finally:
+        if process is not None:
+            os.close(process)
+
+
+def _has_ended(process: int) -> bool:
+    """Wait until the last thread has ended: until then a process that has lost its memory, and with it its command line, may still hold
+    the locks of its disk images."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(_END_SECONDS * 1000))
 
 
 def kill_host(lab: Lab, host: str) -> bool:
@@ -129,13 +152,11 @@ def _state(path: Path) -> str:
 
 def quit_host(lab: Lab, host: str) -> None:
     """End QEMU in order, with its disk images closed."""
-    with monitor(lab, host) as qmp:
-        qmp.execute("quit")
-    end = time.monotonic() + _END_SECONDS
-    while alive(lab, host):
-        if time.monotonic() > end:
+    with _held(pidfile(lab, host)) as process:
+        with monitor(lab, host) as qmp:
+            qmp.execute("quit")
+        if process is not None and not _has_ended(process):
             raise LabError(f"{host}: QEMU does not end")
-        time.sleep(0.02)
     pidfile(lab, host).unlink(missing_ok=True)
 
 

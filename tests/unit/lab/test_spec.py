@@ -19,7 +19,7 @@ from lab.spec import Spec, check_name, differences, disk_serial, host_number, ma
         ("disk_gib", 0, "1 to 64"),
         ("management_nics", 3, "1 to 2"),
         ("memory_mib", 512, "1536 to 16384"),
-        ("kind", "fancy", "xen, plain"),
+        ("kind", "fancy", "xen, plain, uefi"),
         ("release", "potato", "bookworm, trixie"),
     ],
 )

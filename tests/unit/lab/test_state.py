@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import multiprocessing
 import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -251,3 +255,28 @@ def test_a_panic_ends_the_wait(lab: Lab) -> None:
 def test_the_wait_for_a_silent_host_is_bounded(lab: Lab) -> None:
     with pytest.raises(LabError, match=r"xen01: no SSH greeting within 1 s"):
         ssh.wait_ready(lab, ["xen01"], timeout=1, alive=lambda _, host: True)
+
+
+HOLDER = """
+import fcntl, os, sys, time
+memory = bytearray(os.urandom(2**20)) * 400
+lock = open(sys.argv[2], "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+open(sys.argv[1], "w").write(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+def test_a_process_that_was_killed_holds_nothing_any_more(tmp_path: Path) -> None:
+    """Its memory, and with it its command line, goes before its files: a QEMU of some GiB still had its images locked."""
+    path, held = tmp_path / "pid", tmp_path / "lock"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path), str(held)]) as child:
+        end = time.monotonic() + 30
+        while process.running_pid(path) is None:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert process.kill(path)
+        with held.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert child.wait() == -signal.SIGKILL
+    assert not process.kill(path)
