@@ -14,7 +14,7 @@ from tests.lab.hands import Run
 # Without a disk it can move while there is no storage that both hosts have.
 GUEST, ADDRESS = "live01", "10.9.0.61"
 WORKLOAD = {
-    "name": GUEST, "type": "pvh", "vcpus": 1, "memory_mib": 64, "tsc_mode": "native", "autostart": 10, "storage": "shared",
+    "name": GUEST, "type": "pvh", "vcpus": 1, "memory_mib": 96, "tsc_mode": "native", "autostart": 10, "storage": "shared",
     "networks": [{"bridge": "xenbr0"}], "demand": {"cpu_cores": 0.1, "network_mbps": 2},
     "boot": {"image": "lab", "cmdline": f"console=hvc0 name={GUEST} ip={ADDRESS}/24"},
 }
