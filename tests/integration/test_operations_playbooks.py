@@ -63,6 +63,15 @@ class Operations(Scene):
         assert all(told["lock"] in (None, "other") for told in self.world["hosts"].values()), text
         return done.returncode, text
 
+    def keeps_its_disks(self, guest: str) -> None:
+        """That guest's disks are on its host alone."""
+        hosts = self.folder / "estate" / "hosts.yml"
+        content = yaml.safe_load(hosts.read_text())
+        for workload in content["all"]["vars"]["estate_workloads"]:
+            if workload["name"] == guest:
+                workload["storage"] = "local"
+        hosts.write_text(yaml.safe_dump(content))
+
     def environment(self) -> dict[str, str]:
         return {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_SSH_RETRIES": "0",
                 "ANSIBLE_PIPELINING": "1", "ANSIBLE_LIBRARY": str(self.folder / "library"), "USER": "eve"}
@@ -131,12 +140,7 @@ def test_a_drain_that_was_cut_off_is_gone_on_with_and_a_move_that_fails_is_told(
 
 @pytest.mark.long
 def test_what_stays_is_told(scene: Operations) -> None:
-    hosts = scene.folder / "estate" / "hosts.yml"
-    content = yaml.safe_load(hosts.read_text())
-    for workload in content["all"]["vars"]["estate_workloads"]:
-        if workload["name"] == "db01":
-            workload["storage"] = "local"
-    hosts.write_text(yaml.safe_dump(content))
+    scene.keeps_its_disks("db01")
     code, text = scene.play("drain", "-e", "host=xen01")
     assert (code, scene.where()) == (2, {"xen01": ["db01"], "xen02": ["web01", "web02"], "xen03": []}), text
     assert "db01 stays: it cannot move live to xen02; to shut it down for the move is by consent: -e moves_offline=db01" in text

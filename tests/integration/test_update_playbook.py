@@ -211,12 +211,7 @@ def test_who_cannot_leave_keeps_the_host_from_its_reboot(scene: Update) -> None:
 
 
 def test_nothing_moves_when_the_host_would_not_become_empty(scene: Update) -> None:
-    hosts = scene.folder / "estate" / "hosts.yml"
-    content = yaml.safe_load(hosts.read_text())
-    for workload in content["all"]["vars"]["estate_workloads"]:
-        if workload["name"] == "db01":
-            workload["storage"] = "local"
-    hosts.write_text(yaml.safe_dump(content))
+    scene.keeps_its_disks("db01")
     code, text = scene.update()
     assert (code, scene.where(), scene.marks.exists(), scene.done("reboot", "xl_move")) == (2, BEFORE, False, []), text
     assert "Nothing was moved, since xen01 would not become empty: db01 stays: it cannot move live" in text
