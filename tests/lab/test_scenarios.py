@@ -26,7 +26,7 @@ SCENARIOS = ("network", "consolidation")
 # Each has one host, so two of them run at a time: one from each row, in this order.
 SIDE_BY_SIDE = (("dom0",), ("powercut",))
 # Long: with make lab-soak alone.
-LONG = ("ifupdown", "storage")
+LONG = ("ifupdown", "storage", "uefi")
 LAST_LINES = 300
 SCENARIO_SECONDS = 3000 * ROUNDS
 
