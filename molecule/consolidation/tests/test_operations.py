@@ -3,13 +3,16 @@
 """Guests move with their disks, and a host is updated and rebooted while its guests run on the other one."""
 from __future__ import annotations
 
+import concurrent.futures
 import re
+import threading
 from typing import Any
 
 import pytest
 import yaml
 from scene import ESTATE, HOSTS, Scene
 
+from lab import faults, process
 from tests.lab.hands import ROUNDS
 
 pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes an hour: make lab-soak")
@@ -53,6 +56,14 @@ def places(scene: Scene) -> dict[str, str]:
                 assert name not in found, f"{name} runs on {found[name]} and on {host}"
                 found[name] = host
     return found
+
+
+def start_again(scene: Scene, host: str, ended: threading.Event) -> None:
+    """A reboot ends the host's QEMU (docs/lab.md): it is started again, once."""
+    while not ended.wait(1):
+        if not process.alive(scene.lab, host):
+            faults.power_on(scene.lab, [host])
+            return
 
 
 def test_a_guest_moves_with_its_disks_by_consent(fresh: Scene) -> None:
@@ -112,7 +123,13 @@ def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> No
     assert shown.rc == 0 and "this is a preview" in shown.text, shown.text
     assert (places(fresh), fresh.run(host, "cat /proc/sys/kernel/random/boot_id")) == (fresh.guests, booted)
     before = {guest: counts(fresh, host, guest)[-1] for guest in leavers}
-    done = play(fresh, "update", settings, *words, timeout=6000)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        ended = threading.Event()
+        pool.submit(start_again, fresh, host, ended)
+        try:
+            done = play(fresh, "update", settings, *words, timeout=6000)
+        finally:
+            ended.set()
     assert done.rc == 0, done.text
     print("\n".join(re.findall(r"step \d+ of \d+:[^\"\\]*", done.text)))
     assert f"{host} was updated and rebooted" in done.text
