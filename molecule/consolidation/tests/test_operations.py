@@ -33,6 +33,7 @@ done
       $(sha256sum < /srv/repo/sample_2.deb | cut -d ' ' -f 1); } > /srv/repo/Packages
 dpkg -i /srv/repo/sample_1.deb
 echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list
+apt-get -q update
 """
 
 
