@@ -19,9 +19,9 @@ USAGE = 2
 
 
 def hosts_in(listing: str) -> list[str]:
-    """The hosts of the first play in the output of `ansible-playbook --list-hosts`."""
+    """The hosts of the first play in the output of `ansible-playbook --list-hosts`, sorted: Ansible lists them in no order."""
     found = re.search(r"^    hosts \(\d+\):\n((?:      \S+\n)*)", listing, re.MULTILINE)
-    return found[1].split() if found else []
+    return sorted(found[1].split()) if found else []
 
 
 def main(arguments: list[str]) -> int:
