@@ -39,9 +39,14 @@ def counted(scene: Scene) -> list[int]:
     return sorted(said)
 
 
+def where_on(scene: Scene, host: str) -> list[str]:
+    """The domains of a host that are the guest, under any name."""
+    return sorted(name for name in scene.domains(host) if name.startswith(GUEST))
+
+
 def where(scene: Scene) -> dict[str, list[str]]:
-    """Host -> the domains there that are the guest, under any name."""
-    return {host: sorted(name for name in scene.domains(host) if name.startswith(GUEST)) for host in HOSTS}
+    """The same of each host."""
+    return {host: where_on(scene, host) for host in HOSTS}
 
 
 def apply(scene: Scene, settings: dict[str, Any], *words: str) -> Run:

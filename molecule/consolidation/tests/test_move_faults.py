@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from moving import GUEST, apply, begin, counted, plan, wanted, where
+from moving import GUEST, apply, begin, counted, plan, wanted, where, where_on
 from scene import HOSTS, Scene
 
 from lab import faults
@@ -90,12 +90,11 @@ def test_the_name_is_taken_on_the_target(moving: Scene, settings: dict[str, Any]
 
 
 def test_a_second_controller_and_the_death_of_the_first(moving: Scene, settings: dict[str, Any]) -> None:
-    second: list[Run] = []
     moving.kill_controller(point(moving, settings, "xen01", SENDS), with_module=False)
-    second.append(apply(moving, settings))
-    refused(second[0], "carries out a plan since", "break_lock=")
-    run = re.search(r"\(run (\S+?)\)", " ".join(second[0].text.split()))
-    assert run, second[0].text
+    second = apply(moving, settings)
+    refused(second, "carries out a plan since", "break_lock=")
+    run = re.search(r"\(run (\S+?)\)", " ".join(second.text.split()))
+    assert run, second.text
     moving.without_controllers(*HOSTS)
     # The move itself goes on without a controller.
     moving.wait("xen01", f"! systemctl is-active -q xenfold-move-{GUEST}.service", 300, f"systemctl status xenfold-move-{GUEST}")
@@ -144,10 +143,6 @@ def test_the_source_dies_while_the_guest_leaves(moving: Scene, settings: dict[st
     assert where(moving) == {"xen01": [], "xen02": [GUEST]}
     again = apply(moving, settings)
     assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
-
-
-def where_on(scene: Scene, host: str) -> list[str]:
-    return sorted(name for name in scene.domains(host) if name.startswith(GUEST))
 
 
 def test_a_dead_host_is_recovered_and_taken_back(moving: Scene, settings: dict[str, Any]) -> None:
