@@ -10,6 +10,12 @@ from scene import NAME, Scene
 
 from lab.state import find_lab
 from tests.lab.consoles import attach
+from tests.lab.emulation import OnceMore
+from tests.lab.hands import ROOT
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(OnceMore(ROOT, NAME))
 
 
 @pytest.fixture(name="scene", scope="session")
