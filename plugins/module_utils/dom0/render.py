@@ -203,6 +203,9 @@ def grub_drop_in(settings: Settings, before: str | None = None) -> WantedFile:
         + "".join(f"{_ASSIGNED[key]}{' '.join(earlier)}\n" for key, earlier in (
             ("earlier_xen", words.earlier_xen), ("earlier_linux", words.earlier_linux)) if earlier)
         + "XEN_OVERRIDE_GRUB_DEFAULT=1\n"
+        # Debian's entries for Xen name a compressed file, but do not load what reads it. Its signed image has that built in, one made by
+        # grub-install does not.
+        + 'GRUB_PRELOAD_MODULES="${GRUB_PRELOAD_MODULES:+$GRUB_PRELOAD_MODULES }gzio"\n'
         + f'{_ASSIGNED["xen"]}{" ".join(words.xen)}"\n'
         + f'{_ASSIGNED["linux"]}{" ".join(words.linux)}"\n'
     ))
