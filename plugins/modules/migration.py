@@ -14,8 +14,10 @@ description:
     brings the program that carries out a move.
   - With O(volumes), all of it once more with a key of its own, for guests that move with their disks - each peer may fill volumes here that
     are tagged as being filled by it, and nothing else.
-  - A peer that is not in O(peers) any more loses its line. Lines of C(authorized_keys) without the comment C(xenfold-migration:HOST)
-    or C(xenfold-volumes:HOST) are never touched.
+  - With O(guard), once more with a third key - each peer may ask which guests run here and which start with this host, and nothing else.
+    Before this host starts its guests it asks its peers, and starts none of O(guard) that a peer has, or that a silent peer may have.
+  - A peer that is not in O(peers) any more loses its line. Lines of C(authorized_keys) without the comment C(xenfold-migration:HOST),
+    C(xenfold-volumes:HOST) or C(xenfold-guard:HOST) are never touched.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
   peers:
@@ -27,6 +29,9 @@ options:
         description: Name of the host.
         type: str
         required: true
+      address:
+        description: Where it is asked for O(guard).
+        type: str
       addresses:
         description: Addresses from which it may call.
         type: list
@@ -42,6 +47,9 @@ options:
       volume_key:
         description: The key with which it fills volumes, as RV(volume_key).
         type: str
+      guard_key:
+        description: The key with which it asks, as RV(guard_key).
+        type: str
       host_keys:
         description: Keys of its SSH server, as RV(host_keys).
         type: list
@@ -55,6 +63,15 @@ options:
     description: Whether guests with disks of the host itself are to move, too. Without it, what a peer may do with volumes stays.
     type: bool
     default: false
+  guard:
+    description: Guests that a peer could start as well. Without any, what is there of the guard stays.
+    type: list
+    elements: str
+    default: []
+  guard_seconds:
+    description: How long the guard waits for a peer that does not answer, 0 to 3600.
+    type: int
+    default: 300
   key_dir:
     description: Directory of key and known hosts.
     type: str
@@ -68,9 +85,17 @@ options:
     type: str
     default: /etc/ssh
   program:
-    description: Where the program goes. Those that move disks lie beside it.
+    description: Where the program goes. Those that move disks, and the guard, lie beside it.
     type: str
     default: /usr/local/lib/xenfold/move.py
+  guard_config:
+    description: Where the guard finds whom to ask.
+    type: str
+    default: /etc/xenfold/migration/guard.json
+  guard_unit:
+    description: Where systemd is told to run the guard before C(xendomains).
+    type: str
+    default: /etc/systemd/system/xendomains.service.d/xenfold-guard.conf
 """
 
 EXAMPLES = r"""
@@ -94,6 +119,10 @@ public_key:
   type: str
 volume_key:
   description: The same of its key for volumes; empty without O(volumes).
+  returned: success
+  type: str
+guard_key:
+  description: The same of its key for questions; empty without O(guard).
   returned: success
   type: str
 host_keys:
@@ -121,15 +150,18 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
     read_texts,
     write_atomically,
 )
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import program, trust, volume_receive, volume_send
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard, names, program, trust, volume_receive, volume_send
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
+MOST_GUARD_SECONDS = 3600
 PEER_SPEC = {
     "name": {"type": "str", "required": True},
+    "address": {"type": "str"},
     "addresses": {"type": "list", "elements": "str", "default": []},
     "port": {"type": "int", "default": 22},
     "public_key": {"type": "str", "no_log": False},
     "volume_key": {"type": "str", "no_log": False},
+    "guard_key": {"type": "str", "no_log": False},
     "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "asked": {"type": "bool", "default": True},
 }
@@ -146,24 +178,35 @@ def main() -> None:
         argument_spec={
             "peers": {"type": "list", "elements": "dict", "options": PEER_SPEC},
             "volumes": {"type": "bool", "default": False},
+            "guard": {"type": "list", "elements": "str", "default": []},
+            "guard_seconds": {"type": "int", "default": 300},
             "key_dir": {"type": "str", "default": trust.KEY_DIR, "no_log": False},
             "authorized_keys": {"type": "str", "default": "/root/.ssh/authorized_keys", "no_log": False},
             "ssh_dir": {"type": "str", "default": "/etc/ssh"},
             "program": {"type": "str", "default": trust.PROGRAM},
+            "guard_config": {"type": "str", "default": trust.GUARD_CONFIG},
+            "guard_unit": {"type": "str", "default": trust.GUARD_UNIT},
         },
         supports_check_mode=True,
     )
     options, peers = module.params, module.params["peers"]
-    errors = trust.check_peers(peers or [], module.check_mode, options["volumes"])
+    volumes, guarded = options["volumes"], options["guard"]
+    errors = trust.check_peers(peers or [], module.check_mode, volumes, bool(guarded))
+    errors += [f"guard: {line}" for name in guarded for line in names.check("guest", name)]
+    if not 0 <= options["guard_seconds"] <= MOST_GUARD_SECONDS:
+        errors.append(f"guard_seconds: value {options['guard_seconds']}, allowed 0 to {MOST_GUARD_SECONDS}")
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
-    keys = [Path(options["key_dir"], name) for name in (trust.KEY, *([trust.VOLUME_KEY] if options["volumes"] else []))]
+    key_names = [trust.KEY, *([trust.VOLUME_KEY] if volumes else []), *([trust.GUARD_KEY] if guarded else [])]
+    keys = [Path(options["key_dir"], name) for name in key_names]
     known, authorized = f"{options['key_dir']}/{trust.KNOWN_HOSTS}", options["authorized_keys"]
-    programs = {options["program"]: program}
-    if options["volumes"]:
-        directory = os.path.dirname(options["program"])
+    programs, directory = {options["program"]: program}, os.path.dirname(options["program"])
+    if volumes:
         programs |= {f"{directory}/volume_send.py": volume_send, f"{directory}/volume_receive.py": volume_receive}
-    texts = read_texts([*(f"{key}.pub" for key in keys), known, authorized, *programs])
+    if guarded:
+        programs |= {f"{directory}/{os.path.basename(trust.GUARD)}": guard}
+    units = [options["guard_config"], options["guard_unit"]] if guarded else []
+    texts = read_texts([*(f"{key}.pub" for key in keys), known, authorized, *programs, *units])
     absent = [key for key in keys if not (key.exists() and trust.public_key(texts[f"{key}.pub"] or ""))]
     actions = [Action("make", f"key {key}") for key in absent]
     wanted = []
@@ -171,10 +214,14 @@ def main() -> None:
         wanted = [
             WantedFile(known, trust.known_hosts(texts[known] or "", peers), 0o644),
             # A file that is there keeps its mode and owner.
-            WantedFile(authorized, trust.authorized_keys(texts[authorized] or "", peers, options["volumes"]),
+            WantedFile(authorized, trust.authorized_keys(texts[authorized] or "", peers, volumes, bool(guarded)),
                        0o600 if texts[authorized] is None else None),
             *(WantedFile(path, inspect.getsource(source), 0o755) for path, source in programs.items()),
         ]
+        if guarded:
+            # What starts it last, so that a run that was cut off leaves no guard without its program.
+            config = trust.guard_config(guarded, peers, options["guard_seconds"], options["key_dir"])
+            wanted += [WantedFile(options["guard_config"], config), WantedFile(options["guard_unit"], trust.guard_unit())]
         # One without any line of ours is not made.
         wanted = [file for file in differing(wanted, texts) if file.content or texts[file.path] is not None]
     made = "".join(f"{action.line()}\n" for action in actions)
@@ -192,9 +239,12 @@ def main() -> None:
             os.makedirs(os.path.dirname(authorized), mode=0o700, exist_ok=True)
         for file in wanted:
             write_atomically(file)
-    public = [trust.public_key(text or "") for text in read_texts(f"{key}.pub" for key in keys).values()]
-    module.exit_json(**result, public_key=public[0], volume_key=public[1] if options["volumes"] else "",
-                     host_keys=host_keys(options["ssh_dir"]))
+        if any(file.path == options["guard_unit"] for file in wanted):
+            runner.change(["systemctl", "daemon-reload"])
+    texts = read_texts(f"{key}.pub" for key in keys)
+    public = {name: trust.public_key(texts[f"{key}.pub"] or "") for name, key in zip(key_names, keys, strict=True)}
+    module.exit_json(**result, public_key=public[trust.KEY], volume_key=public.get(trust.VOLUME_KEY, ""),
+                     guard_key=public.get(trust.GUARD_KEY, ""), host_keys=host_keys(options["ssh_dir"]))
 
 
 if __name__ == "__main__":

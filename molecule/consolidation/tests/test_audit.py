@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from scene import Scene
 
-from tests.lab.hands import ROOT
+from tests.lab.hands import ROOT, ROUNDS
 
 XL_CONF = "/etc/xen/xl.conf"
 
@@ -26,6 +26,7 @@ def audit(scene: Scene, *words: str) -> tuple[int, dict, str]:
     return done.returncode, json.loads(found.read_text()) if found.exists() else {}, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(ROUNDS < 2, reason="the next test sees one host in step and one that is not: make lab-soak")
 def test_both_hosts_are_in_sync(scene: Scene) -> None:
     code, found, said = audit(scene)
     assert code == 0, said
@@ -55,6 +56,7 @@ def test_a_failed_disk_and_a_changed_file_are_named(scene: Scene, spoilt: tuple[
     code, found, said = audit(scene)
     assert code == 10, said
     assert {name: host["verdict"] for name, host in found["hosts"].items()} == {"xen01": "in_sync", "xen02": "drift"}, said
+    assert (found["hosts"]["xen01"]["findings"], found["hosts"]["xen01"]["unasked"]) == ([], []), said
     findings = {entry["kind"]: entry for entry in found["hosts"]["xen02"]["findings"]}
     assert sorted(findings) == ["array_degraded", "file"], said
     assert f"disk {device} (serial {serial}) failed" in findings["array_degraded"]["found"]

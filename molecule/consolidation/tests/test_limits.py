@@ -155,7 +155,8 @@ def test_limits_are_lifted_with_their_definition_and_come_back(scene: Scene, hos
     assert inside(scene, "batch01", "write-8") < 3
     assert guests_play(scene) == 1
     assert f"wbps={2 * MIB}" in held(scene, host_name)
-    assert guests_play(scene) == 0
+    if ROUNDS > 1:
+        assert guests_play(scene) == 0
 
 
 @pytest.mark.skipif(ROUNDS < 2, reason="takes three minutes: make lab-soak")

@@ -82,7 +82,7 @@ def test_a_target_without_memory(moving: Scene, settings: dict[str, Any]) -> Non
 
 
 def test_the_name_is_taken_on_the_target(moving: Scene, settings: dict[str, Any]) -> None:
-    moving.run("xen02", STRANGER.format(name=GUEST, memory=64))
+    moving.run("xen02", STRANGER.format(name=GUEST, memory=96))
     refused(apply(moving, settings), "Nothing was moved", GUEST, "xen02")
     assert where(moving) == {"xen01": [GUEST], "xen02": [GUEST]}
     moving.run("xen02", f"xl destroy {GUEST}")
@@ -160,3 +160,17 @@ def test_a_dead_host_is_recovered_and_taken_back(moving: Scene, settings: dict[s
     assert "estate_drained" in (inventory / "drained.yml").read_text()
     again = moving.play("playbooks/recover.yml", "both", off, given, 1200, limit=False)
     assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
+    # With its power back it would start the guest by its link; it asks first, and leaves it.
+    moving.power_on()
+    moving.wait("xen01", "systemctl is-active -q xendomains", 300, "systemctl status --no-pager -l xendomains")
+    assert where(moving) == {"xen01": [], "xen02": [GUEST]}
+    said = moving.run("xen01", "cat /var/lib/xenfold/autostart-held.json; journalctl -b --no-pager -u xendomains")
+    assert f'"{GUEST}": "it runs on xen02"' in said and f"{GUEST} does not start with this host: it runs on xen02" in said, said
+    moving.holds("xen01", f"! test -L /etc/xen/auto/10-{GUEST}")
+    for guest in moving.on("xen01"):
+        moving.wait("xen01", f"xl list {guest}", 180, "xl list")
+    counts_on(moving, "xen02")
+    back = moving.play("playbooks/return.yml", "both", words, given, 1200, limit=False)
+    assert back.rc == 0, back.text
+    assert "xen01" not in (inventory / "drained.yml").read_text() if (inventory / "drained.yml").exists() else True
+    moving.holds("xen01", f"! test -e /etc/xen/guests/{GUEST}.cfg")

@@ -43,6 +43,7 @@ def peers_of(variables: Mapping[str, Mapping[str, Any]], host: str, default_pool
         found.append({
             "name": name, "address": address, "addresses": sorted({*listed, address}), "port": port,
             "public_key": told.get("public_key") or "", "volume_key": told.get("volume_key") or "",
+            "guard_key": told.get("guard_key") or "",
             "host_keys": list(told.get("host_keys") or []), "asked": "host_keys" in told,
         })
     return found

@@ -6,6 +6,7 @@ Pure functions over texts; the module `migration` reads and writes.
 """
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,17 +14,19 @@ from typing import Any
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names
 
 KEY_DIR = "/etc/xenfold/migration"
-KEY, VOLUME_KEY, KNOWN_HOSTS = "id_ed25519", "id_ed25519_volumes", "known_hosts"
+KEY, VOLUME_KEY, GUARD_KEY, KNOWN_HOSTS = "id_ed25519", "id_ed25519_volumes", "id_ed25519_guard", "known_hosts"
 PROGRAM = "/usr/local/lib/xenfold/move.py"
 SENDER, VOLUME_RECEIVER = "/usr/local/lib/xenfold/volume_send.py", "/usr/local/lib/xenfold/volume_receive.py"
+GUARD, GUARD_CONFIG = "/usr/local/lib/xenfold/autostart_guard.py", f"{KEY_DIR}/guard.json"
+GUARD_UNIT = "/etc/systemd/system/xendomains.service.d/xenfold-guard.conf"
 PROGRAMS = (PROGRAM, SENDER)
 """The programs that move a guest away, each with its journal as its argument."""
-MARK, VOLUME_MARK = "xenfold-migration:", "xenfold-volumes:"
+MARK, VOLUME_MARK, GUARD_MARK = "xenfold-migration:", "xenfold-volumes:", "xenfold-guard:"
 RECEIVER = "/usr/sbin/xl migrate-receive"
 TO_BE_MADE = "(key to be made)"
 
 _PUBLIC_KEY = re.compile(r"(ssh-[a-z0-9-]+|ecdsa-sha2-[a-z0-9-]+) ([A-Za-z0-9+/]{40,2000}={0,3})")
-_KEYS = ("name", "addresses", "port", "public_key", "volume_key", "host_keys", "asked")
+_KEYS = ("name", "address", "addresses", "port", "public_key", "volume_key", "guard_key", "host_keys", "asked")
 
 
 def ssh(name: str, port: int, key_dir: str = KEY_DIR, key: str = KEY) -> list[str]:
@@ -37,9 +40,11 @@ def ssh(name: str, port: int, key_dir: str = KEY_DIR, key: str = KEY) -> list[st
     return ["ssh", "-F", "none", "-i", f"{key_dir}/{key}", "-p", str(port), *(word for option in options for word in ("-o", option))]
 
 
-def check_peers(peers: Iterable[Mapping[str, Any]], check_mode: bool = False, volumes: bool = False) -> list[str]:
-    """What is wrong with peers, one line each: name, addresses, public_key, host_keys, with volumes volume_key; asked: false for one that
-    told nothing."""
+def check_peers(
+    peers: Iterable[Mapping[str, Any]], check_mode: bool = False, volumes: bool = False, guard: bool = False,
+) -> list[str]:
+    """What is wrong with peers, one line each: name, addresses, public_key, host_keys, with volumes volume_key, with guard guard_key and
+    address; asked: false for one that told nothing."""
     errors: list[str] = []
     for number, peer in enumerate(peers):
         title = f"peers[{number}]"
@@ -47,11 +52,13 @@ def check_peers(peers: Iterable[Mapping[str, Any]], check_mode: bool = False, vo
         errors += [f"{title}: {line}" for line in names.check("host", peer.get("name"))]
         for address in peer.get("addresses") or ():
             errors += [f"{title}: {line}" for line in names.check_address("addresses", address)]
+        if peer.get("address") is not None or guard:
+            errors += [f"{title}: {line}" for line in names.check_address("address", peer.get("address"))]
         if not peer.get("asked", True):
             continue
         if not peer.get("addresses"):
             errors.append(f"{title}: addresses: value {peer.get('addresses')!r}, allowed one or more")
-        own = ["public_key", *(["volume_key"] if volumes else [])]
+        own = ["public_key", *(["volume_key"] if volumes else []), *(["guard_key"] if guard else [])]
         for key, values in (*((key, [peer.get(key)]) for key in own), ("host_keys", peer.get("host_keys") or [None])):
             if values in ([""], [None]) and check_mode:
                 continue
@@ -74,11 +81,16 @@ def known_hosts(text: str, peers: Sequence[Mapping[str, Any]]) -> str:
     return "".join(f"{line}\n" for line in sorted(lines))
 
 
-def authorized_keys(text: str, peers: Sequence[Mapping[str, Any]], volumes: bool = False) -> str:
-    """authorized_keys with one line for each peer, and one more that lets it fill volumes; lines without our marks stay as they are, with
-    their order and their ends. Without `volumes` a peer keeps what it may do with them, and gets nothing."""
+def authorized_keys(text: str, peers: Sequence[Mapping[str, Any]], volumes: bool = False, guard: bool = False) -> str:
+    """authorized_keys with one line for each peer, one more that lets it fill volumes, and one that lets it ask which guests are here.
+
+    Lines without our marks stay as they are, with their order and their ends. Without `volumes` or `guard` a peer keeps what it may do
+    there, and gets nothing.
+    """
+    kept = [{**peer, "asked": False} for peer in peers]
     filled = _with_lines(text, peers, MARK, line_of)
-    return _with_lines(filled, peers if volumes else [{**peer, "asked": False} for peer in peers], VOLUME_MARK, volume_line_of)
+    filled = _with_lines(filled, peers if volumes else kept, VOLUME_MARK, volume_line_of)
+    return _with_lines(filled, peers if guard else kept, GUARD_MARK, guard_line_of)
 
 
 def _with_lines(text: str, peers: Sequence[Mapping[str, Any]], mark: str, line_for: Callable[[Mapping[str, Any]], str]) -> str:
@@ -105,6 +117,26 @@ def line_of(peer: Mapping[str, Any]) -> str:
 def volume_line_of(peer: Mapping[str, Any]) -> str:
     """What a peer may with its other key: fill volumes that are tagged as being filled by it, and nothing else."""
     return _line(peer, f"/usr/bin/python3 {VOLUME_RECEIVER} {peer['name']}", peer.get("volume_key"), VOLUME_MARK)
+
+
+def guard_line_of(peer: Mapping[str, Any]) -> str:
+    """What a peer may with its third key: ask which guests run here and which start with this host, and nothing else."""
+    return _line(peer, f"/usr/bin/python3 -I {GUARD} tell", peer.get("guard_key"), GUARD_MARK)
+
+
+def guard_config(guests: Iterable[str], peers: Iterable[Mapping[str, Any]], wait_seconds: int, key_dir: str = KEY_DIR) -> str:
+    """What the guard of a host reads: whom to ask, and of which guests."""
+    asked = [{"name": peer["name"], "command": [*ssh(peer["name"], peer.get("port") or 22, key_dir, GUARD_KEY), f"root@{peer['address']}"]}
+             for peer in peers]
+    settings = {"guests": sorted(guests), "peers": sorted(asked, key=lambda peer: str(peer["name"])), "wait_seconds": wait_seconds}
+    return json.dumps(settings, indent=1, sort_keys=True) + "\n"
+
+
+def guard_unit() -> str:
+    """The part of xendomains' unit that lets the guard go before it. A guard that fails leaves guests down: they could run twice."""
+    return ("# Guests that another host may run are not started here: the other hosts are asked first.\n"
+            "[Unit]\nWants=network-online.target\nAfter=network-online.target\n\n"
+            f"[Service]\nTimeoutStartSec=infinity\nExecStartPre=/usr/bin/python3 -I {GUARD}\n")
 
 
 def _line(peer: Mapping[str, Any], command: str, key: str | None, mark: str) -> str:

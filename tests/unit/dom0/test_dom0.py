@@ -149,6 +149,14 @@ def test_what_a_person_wrote_into_the_drop_in_breaks_no_comment():
     assert render.words_in(text).earlier_xen == ("fine",)
 
 
+@pytest.mark.parametrize(("before", "after"), [("", "gzio"), ("luks lvm", "luks lvm gzio")])
+def test_grub_loads_what_reads_a_compressed_xen_beside_what_it_loads(tmp_path, before, after):
+    file = tmp_path / "00-xenfold.cfg"
+    file.write_text(render.grub_drop_in(SETTINGS).content)
+    script = f'GRUB_PRELOAD_MODULES="{before}"; . {file}; echo "$GRUB_PRELOAD_MODULES"'
+    assert subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout == after + "\n"
+
+
 @pytest.mark.parametrize(("change", "reason"), [
     ({"xen_words": ("dom0_mem=896M,max:896M", "dom0_max_vcpus=1")}, "Xen was started without ucode=scan"),
     ({"xen_words": (*CONVERGED.xen_words, "dom0_vcpus_pin")}, "Xen was started with dom0_vcpus_pin, which is not asked for"),

@@ -279,16 +279,17 @@ def variables(number, **more):
 
 
 def test_peers_and_their_addresses():
-    told = {"public_key": "ssh-ed25519 AAAA", "volume_key": "ssh-ed25519 CCCC", "host_keys": ["ssh-rsa BBBB"]}
+    told = {"public_key": "ssh-ed25519 AAAA", "volume_key": "ssh-ed25519 CCCC", "guard_key": "ssh-ed25519 DDDD",
+            "host_keys": ["ssh-rsa BBBB"]}
     known = {"xen01": variables(1), "xen02": variables(2, _migration_own=told),
              "xen03": variables(3, migration_address="10.8.0.3", migration_port=2222),
              "xen04": variables(4, estate_host={"pool": "b"}), "xen05": {"estate_host": {"pool": "a"}, "migration_address": "fd00::5"}}
     assert move_peers._move_peers(known, "xen01", list(known)) == [
         {"name": "xen02", "address": "10.9.0.2", "addresses": ["10.9.0.2", "192.0.2.2"], "port": 22, "asked": True, **told},
         {"name": "xen03", "address": "10.8.0.3", "addresses": ["10.8.0.3", "10.9.0.3"], "port": 2222, "asked": False, "public_key": "",
-         "volume_key": "", "host_keys": []},
+         "volume_key": "", "guard_key": "", "host_keys": []},
         {"name": "xen05", "address": "fd00::5", "addresses": ["fd00::5"], "port": 22, "asked": False, "public_key": "",
-         "volume_key": "", "host_keys": []},
+         "volume_key": "", "guard_key": "", "host_keys": []},
     ]
 
 
