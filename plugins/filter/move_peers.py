@@ -11,7 +11,7 @@ description:
   - The address of each is its C(migration_address), or the first of those that P(xenfold.consolidation.pool_addresses#filter) finds; it may
     call from all of them. Its SSH server listens at C(migration_port), or 22.
   - With what the role P(xenfold.consolidation.migration#role) has registered on each host, their keys.
-positional: host, hosts
+positional: host, hosts, every_pool
 options:
   _input:
     description: The variables of all hosts, as in C(hostvars).
@@ -26,6 +26,10 @@ options:
     type: list
     elements: str
     required: true
+  every_pool:
+    description: Hosts of other pools as well, with C(sends) false. They may ask which guests are there, and send none.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -36,10 +40,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Peers with name, address, addresses, port, public_key, host_keys and asked, in the order of their names.
+  description: Peers with name, address, addresses, port, public_key, guard_key, host_keys, asked and sends, in the order of their names.
   type: list
   elements: dict
-  sample: [{name: xen02, address: 10.9.0.2, addresses: [10.9.0.2], port: 22, public_key: "", host_keys: [], asked: false}]
+  sample: [{name: xen02, address: 10.9.0.2, addresses: [10.9.0.2], port: 22, public_key: "", host_keys: [], asked: false, sends: true}]
 """
 
 from typing import Any
@@ -48,8 +52,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import
 from ansible_collections.xenfold.consolidation.plugins.plugin_utils.refusals import of_pool
 
 
-def _move_peers(variables: Any, host: Any, hosts: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = of_pool("move_peers", peers.peers_of, variables, host, hosts)
+def _move_peers(variables: Any, host: Any, hosts: Any, every_pool: bool = False) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = of_pool("move_peers", peers.peers_of, variables, host, hosts, every_pool=every_pool)
     return found
 
 

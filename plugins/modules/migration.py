@@ -55,6 +55,10 @@ options:
         type: list
         elements: str
         default: []
+      sends:
+        description: Whether it may send guests. One of another pool asks only, for O(guard).
+        type: bool
+        default: true
       asked:
         description: Whether it has told its keys. What a host that has not may do already stays.
         type: bool
@@ -65,6 +69,16 @@ options:
     default: false
   guard:
     description: Guests that a peer could start as well. Without any, what is there of the guard stays.
+    type: list
+    elements: str
+    default: []
+  guard_off:
+    description: Peers that have no power, which the guard does not ask.
+    type: list
+    elements: str
+    default: []
+  ask:
+    description: O(peers) that are asked now, as the guard will, once all of them are set up. The module fails for those that do not answer.
     type: list
     elements: str
     default: []
@@ -140,6 +154,7 @@ actions:
 import inspect
 import os
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
@@ -164,6 +179,7 @@ PEER_SPEC = {
     "guard_key": {"type": "str", "no_log": False},
     "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "asked": {"type": "bool", "default": True},
+    "sends": {"type": "bool", "default": True},
 }
 
 
@@ -173,12 +189,23 @@ def host_keys(directory: str) -> list[str]:
     return sorted(key for text in texts if (key := trust.public_key(text)))
 
 
+def _named(peers: list[dict[str, Any]], names_asked: list[str]) -> list[dict[str, Any]]:
+    return [peer for peer in peers if peer["name"] in names_asked]
+
+
+def _silent(peers: list[dict[str, Any]]) -> list[str]:
+    """The peers that do not answer the guard's question."""
+    return [name for name, told in guard.ask_once(peers, busy=True).items() if told is None]
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "peers": {"type": "list", "elements": "dict", "options": PEER_SPEC},
             "volumes": {"type": "bool", "default": False},
             "guard": {"type": "list", "elements": "str", "default": []},
+            "guard_off": {"type": "list", "elements": "str", "default": []},
+            "ask": {"type": "list", "elements": "str", "default": []},
             "guard_seconds": {"type": "int", "default": 300},
             "key_dir": {"type": "str", "default": trust.KEY_DIR, "no_log": False},
             "authorized_keys": {"type": "str", "default": "/root/.ssh/authorized_keys", "no_log": False},
@@ -220,8 +247,10 @@ def main() -> None:
         ]
         if guarded:
             # What starts it last, so that a run that was cut off leaves no guard without its program.
-            config = trust.guard_config(guarded, peers, options["guard_seconds"], options["key_dir"])
-            wanted += [WantedFile(options["guard_config"], config), WantedFile(options["guard_unit"], trust.guard_unit())]
+            asked = [peer for peer in peers if peer["name"] not in options["guard_off"]]
+            config = trust.guard_config(guarded, asked, options["guard_seconds"], options["key_dir"])
+            unit = trust.guard_unit(options["guard_seconds"])
+            wanted += [WantedFile(options["guard_config"], config), WantedFile(options["guard_unit"], unit)]
         # One without any line of ours is not made.
         wanted = [file for file in differing(wanted, texts) if file.content or texts[file.path] is not None]
     made = "".join(f"{action.line()}\n" for action in actions)
@@ -241,6 +270,11 @@ def main() -> None:
             write_atomically(file)
         if any(file.path == options["guard_unit"] for file in wanted):
             runner.change(["systemctl", "daemon-reload"])
+        silent = _silent(trust.guard_peers(_named(peers or [], options["ask"]), options["key_dir"]))
+        if silent:
+            module.fail_json(silent=silent, msg=(
+                f"{', '.join(silent)}: no answer to what the guard asks before guests start with this host; see whether packet filter"
+                " (dom0_firewall.migration_from), sshd and migration_address there let this host in"))
     texts = read_texts(f"{key}.pub" for key in keys)
     public = {name: trust.public_key(texts[f"{key}.pub"] or "") for name, key in zip(key_names, keys, strict=True)}
     module.exit_json(**result, public_key=public[trust.KEY], volume_key=public.get(trust.VOLUME_KEY, ""),

@@ -25,17 +25,17 @@ def operation(name: str) -> Iterator[None]:
         raise AnsibleFilterError(f"{name}: {error}") from error
 
 
-def of_pool(name: str, find: Callable[[dict[str, Any], Any, str], Any], variables: Any, host: Any, hosts: Any) -> Any:
+def of_pool(name: str, find: Callable[..., Any], variables: Any, host: Any, hosts: Any, **options: Any) -> Any:
     """What `find` finds in the variables of a host and of those to look at; the pool of a host without one is the third that it is given.
 
-    For a filter `name`. Raises AnsibleFilterError for what is wrong with the variables.
+    options: what else `find` takes. For a filter `name`. Raises AnsibleFilterError for what is wrong with the variables.
     """
     if not isinstance(variables, Mapping) or isinstance(hosts, str) or not isinstance(hosts, Iterable):
         raise AnsibleFilterError(
             f"{name}: values of type {type(variables).__name__} and {type(hosts).__name__}, allowed the variables of all hosts,"
             " as in hostvars, and the names of those to look at")
     try:
-        return find({other: variables[other] for other in [host, *hosts]}, host, DEFAULT_POOL)
+        return find({other: variables[other] for other in [host, *hosts]}, host, DEFAULT_POOL, **options)
     except ValueError as error:
         raise AnsibleFilterError(f"{name}: {error}") from error
     except (LookupError, TypeError, AttributeError) as error:

@@ -17,7 +17,7 @@ NAME, WORLD = "NAME", "WORLD"
 EXTENT = 4 * 2**20
 OPTIONS = ("run", "by", "since", "state", "break_run", "needs", "peers", "quiet_seconds", "host", "moves", "at_once", "wait_seconds",
            "steps", "forget", "guests", "autostart", "elsewhere", "unasked", "cpuid", "visitors", "volumes", "volume_peers", "looked",
-           "consents")
+           "consents", "guard", "guard_seconds", "guard_off", "ask")
 
 
 def copy(name: str, domid: int, uuid: str, flags: str = "-b----", seconds: float = 3.0) -> dict[str, Any]:
@@ -159,7 +159,8 @@ def xl_guest(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any]
 
 
 def migration(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any], check: bool) -> dict[str, Any]:
-    return {"changed": False, "public_key": "ssh-ed25519 AAAA", "volume_key": "ssh-ed25519 CCCC", "host_keys": ["ssh-rsa BBBB"]}
+    return {"changed": False, "public_key": "ssh-ed25519 AAAA", "volume_key": "ssh-ed25519 CCCC",
+            "guard_key": "ssh-ed25519 DDDD", "host_keys": ["ssh-rsa BBBB"]}
 
 
 def main() -> None:

@@ -146,6 +146,11 @@ def test_a_plan_is_shown_carried_out_and_done(scene: Scene) -> None:
     moves = [call for call in scene.world["calls"] if call["module"] == "xl_move"]
     assert [(call["host"], [(one["guest"], one["to"], one["address"]) for one in call["moves"]]) for call in moves] == [
         ("xen01", [("web01", "xen02", "10.9.0.2"), ("db01", "xen02", "10.9.0.2")]), ("xen02", [("web02", "xen03", "10.9.0.3")])]
+    # Their disks can be reached from every host, so each asks the others before it starts one; that they answer is tried at once.
+    trusted = [call for call in scene.world["calls"] if call["module"] == "migration" and not call["check"]]
+    assert {frozenset(call.get("guard", ())) for call in trusted} == {frozenset(name for names in AFTER.values() for name in names)}
+    assert sorted((call["host"], sorted(call["ask"])) for call in trusted if call.get("ask")) == [
+        (host, sorted(set(AFTER) - {host})) for host in sorted(AFTER)]
     # The look ahead asks the way once, from each host that is to send.
     called = [(call["host"], [peer["name"] for peer in call["peers"]]) for call in scene.world["calls"]
               if call["module"] == "xl_move_info" and call.get("peers")]
@@ -332,6 +337,8 @@ def test_a_guest_moves_with_its_disks(local: Scene, consent: str) -> None:
     assert begun["volumes"] == [{"volume_group": "vg0", "name": f"disk01-{name}", "size_bytes": SIZE, "fresh": True}
                                 for name in ("data", "root")]
     assert {call["volumes"] for call in local.world["calls"] if call["module"] == "migration"} == {True}
+    # A guest with disks of its host alone is none that another host could start.
+    assert all("disk01" not in call.get("guard", ()) for call in local.world["calls"] if call["module"] == "migration")
     code, text = local.run()
     assert code == 0, text
     assert text.count("changed=0") == 3

@@ -288,21 +288,34 @@ def pool_addresses(variables: Mapping[str, Mapping[str, Any]], host: str, defaul
     """
     found: set[Network] = set()
     for name in variables:
-        if name == host or _pool(variables[name], default_pool) != _pool(variables[host], default_pool):
+        if name == host or pool_of(variables[name], default_pool) != pool_of(variables[host], default_pool):
             continue
-        listed = [variables[name].get("ansible_host", name)]
-        for key in ("network_bridges", "network_vlans", "network_bonds"):
-            for device in variables[name].get(key) or ():
-                listed += [str(address).partition("/")[0] for address in device.get("addresses") or ()]
-        addresses = {network for value in listed if (network := _network(value)) is not None and network.num_addresses == 1}
+        addresses = _addresses(name, variables[name])
         if not addresses:
             raise ValueError(
                 f"host '{name}': network_bridges: no addresses, allowed one or more, or ansible_host as an address: it is of the pool of"
                 f" '{host}', whose dom0_firewall.migration_from says '{POOL}'")
         found |= addresses
+    return _in_order(found)
+
+
+def addresses_of(name: str, variables: Mapping[str, Any]) -> list[str]:
+    """The addresses from which one host may call, in order; none when its variables have none."""
+    return _in_order(_addresses(name, variables))
+
+
+def _addresses(name: str, variables: Mapping[str, Any]) -> set[Network]:
+    listed = [variables.get("ansible_host", name)]
+    for key in ("network_bridges", "network_vlans", "network_bonds"):
+        for device in variables.get(key) or ():
+            listed += [str(address).partition("/")[0] for address in device.get("addresses") or ()]
+    return {network for value in listed if (network := _network(value)) is not None and network.num_addresses == 1}
+
+
+def _in_order(found: set[Network]) -> list[str]:
     return [_member(network) for network in sorted(found, key=lambda network: (network.version, int(network.network_address)))]
 
 
-def _pool(variables: Mapping[str, Any], default: str) -> Any:
+def pool_of(variables: Mapping[str, Any], default: str) -> Any:
     told = variables.get("estate_host")
     return (told.get("pool") if isinstance(told, Mapping) else None) or default

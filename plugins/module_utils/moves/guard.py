@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Before a host starts its guests: those that another host could start as well are started only if no other host has them.
 
-    python3 autostart_guard.py         asks the peers, and takes away the autostart links of guests that must not start here
-    python3 autostart_guard.py tell    what a peer is told: the guests that run here, and those that start with this host
+    python3 autostart_guard.py         asks the other hosts, and takes away autostart links of guests that must not start here
+    python3 autostart_guard.py tell    what another host is told: guests that run here, and those that start with this host
 
 Carried to the hosts as it stands and run by systemd before `xendomains`. What it takes away it writes down, with the reason; the next
 run of site.yml, which asks every host too, starts such a guest where the plan wants it.
@@ -19,100 +19,160 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+XL, AUTO, GUESTS = "/usr/sbin/xl", "/etc/xen/auto", "/etc/xen/guests"
+CAPABILITIES = "/proc/xen/capabilities"
+LOCK = "/run/xenfold/apply.lock"
 CONFIG = "/etc/xenfold/migration/guard.json"
 """{"guests": [NAME], "peers": [{"name": NAME, "command": [WORD]}], "wait_seconds": N}"""
-XL, AUTO = "/usr/sbin/xl", "/etc/xen/auto"
 HELD = "/var/lib/xenfold/autostart-held.json"
-"""{GUEST: REASON} of the last start of this host."""
+"""{GUEST: REASON} of guests that were held back and have not got a link, or run, since."""
+CLAIMS = "/run/xenfold/autostart-claims.json"
+"""Guests held back here since it is not known who is to start them: the hosts that ask soon after are not to start them either."""
+CLAIM_SECONDS = 1800.0
 ASK_SECONDS = 30.0
 PAUSE_SECONDS = 3.0
 _LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
-_HALVES = ("--incoming", "--migratedaway")
+# A copy that arrives is not let run before its source has said that it has ended there; what has left may have arrived.
+_ARRIVES, _LEFT = "--incoming", "--migratedaway"
+
+Answer = Mapping[str, Sequence[str]]
 
 
 def links(auto: str) -> dict[str, list[str]]:
-    """Guest -> the paths of its autostart links."""
+    """Guest -> the paths of its autostart links, by the configuration that they lead to, else by their names."""
     found: dict[str, list[str]] = {}
     with contextlib.suppress(FileNotFoundError):
         for entry in sorted(os.listdir(auto)):
-            match = _LINK.fullmatch(entry)
+            target = Path(os.path.realpath(f"{auto}/{entry}"))
+            named = target.name if str(target.parent) == GUESTS else entry
+            match = _LINK.fullmatch(named)
             if match:
                 found.setdefault(match[1], []).append(f"{auto}/{entry}")
     return found
 
 
-def tell(auto: str = AUTO) -> dict[str, list[str]]:
-    """runs: guests that run here, arrive or have just left; starts: those that start with this host. Raises OSError when xl fails."""
+def xen_runs() -> bool:
+    """Whether this kernel is the dom0 of a Xen host. Under any other no guest runs, and none starts."""
+    try:
+        return "control_d" in Path(CAPABILITIES).read_text(encoding="ascii")
+    except OSError:
+        return False
+
+
+def running() -> set[str]:
+    """Guests that run here, or have left. Raises OSError when xl fails."""
+    if not xen_runs():
+        return set()
     done = subprocess.run([XL, "list"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise OSError(f"xl list: {done.returncode}: {done.stderr.strip()}")
     names = [line.split()[0] for line in done.stdout.splitlines()[1:] if line.split()]
-    for half in _HALVES:
-        names = [name.removesuffix(half) for name in names]
-    return {"runs": sorted(set(names) - {"Domain-0", "(null)"}), "starts": sorted(links(auto))}
+    return {name.removesuffix(_LEFT) for name in names if not name.endswith(_ARRIVES)} - {"Domain-0", "(null)"}
 
 
-def ask(command: Sequence[str]) -> dict[str, list[str]] | None:
-    """What a peer tells; None without an answer that can be read."""
+def tell(auto: str = AUTO, claims: str = CLAIMS) -> dict[str, Any]:
+    """runs, starts: guests; busy: whether a plan is carried out here, so that it may not be true for long."""
+    claimed: list[str] = []
+    with contextlib.suppress(OSError, ValueError):
+        if time.time() - os.stat(claims).st_mtime < CLAIM_SECONDS:
+            claimed = json.loads(Path(claims).read_text(encoding="utf-8"))
+    return {"runs": sorted(running()), "starts": sorted({*links(auto), *claimed}), "busy": os.path.exists(LOCK)}
+
+
+def ask(command: Sequence[str], busy: bool = False) -> dict[str, list[str]] | None:
+    """What another host tells; None without an answer that can be read, and without `busy` from one that is busy."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
         told = json.loads(done.stdout) if done.returncode == 0 else {}
+        if told["busy"] and not busy:
+            return None
         return {key: [str(name) for name in told[key]] for key in ("runs", "starts")}
     except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired):
         return None
 
 
+def ask_once(peers: Sequence[Mapping[str, Any]], busy: bool = False) -> dict[str, dict[str, list[str]] | None]:
+    """Host -> what it tells, all at once."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(len(peers), 32))) as pool:
+        answers = list(pool.map(lambda peer: ask(peer["command"], busy), peers))
+    return {peer["name"]: answer for peer, answer in zip(peers, answers, strict=True)}
+
+
 def ask_all(peers: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, dict[str, list[str]] | None]:
-    """Peer -> what it tells. One that is silent is asked again, for about `seconds`: hosts whose power came back at once boot at once."""
-    told: dict[str, dict[str, list[str]] | None] = {peer["name"]: None for peer in peers}
+    """Host -> what it tells, all in one round, for guests move between rounds.
+
+    While one is silent they are asked again, for about `seconds`: hosts whose power came back at once boot at once.
+    """
     end = time.monotonic() + seconds
-    while True:
-        silent = [peer for peer in peers if told[peer["name"]] is None]
-        with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(len(silent), 16))) as pool:
-            told.update(zip([peer["name"] for peer in silent], pool.map(lambda peer: ask(peer["command"]), silent), strict=True))
-        if None not in told.values() or time.monotonic() >= end:
-            return told
+    while None in (told := ask_once(peers)).values() and time.monotonic() < end:
         time.sleep(PAUSE_SECONDS)
+    return told
 
 
-def held(guests: Sequence[str], told: Mapping[str, Mapping[str, Sequence[str]] | None]) -> dict[str, str]:
-    """Guest -> why it must not start here, of those that must not."""
+def reasons_of(guests: Collection[str], told: Mapping[str, Answer | None]) -> tuple[dict[str, str], list[str]]:
+    """Guest -> why it must not start here; and those of them of which it is not known who is to start them."""
     found: dict[str, str] = {}
     silent = sorted(name for name, answer in told.items() if answer is None)
-    for guest in guests:
-        for key, what in (("runs", "it runs on"), ("starts", "it starts with")):
-            there = sorted(name for name, answer in told.items() if answer is not None and guest in answer[key])
-            if there:
-                found.setdefault(guest, f"{what} {', '.join(there)}")
-        if silent:
-            found.setdefault(guest, f"it may run on {', '.join(silent)}, which did not answer")
-    return found
+    claims = []
+    for guest in sorted(guests):
+        runs, starts = (sorted(name for name, answer in told.items() if answer is not None and guest in answer[key])
+                        for key in ("runs", "starts"))
+        if runs:
+            found[guest] = f"it runs on {', '.join(runs)}"
+        elif starts or silent:
+            claims.append(guest)
+            found[guest] = (f"it starts with {', '.join(starts)}" if starts
+                            else f"it may run on {', '.join(silent)}, which did not answer")
+    return found, claims
 
 
-def main(arguments: Sequence[str], config: str = CONFIG, auto: str = AUTO, kept: str = HELD) -> int:
+def write(path: str, value: Any) -> None:
+    """The old file or the new one, never a part; without a place for it there is none."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(f"{path}.new", "w", encoding="utf-8") as stream:
+            json.dump(value, stream, indent=1, sort_keys=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(f"{path}.new", path)
+    except OSError as error:
+        print(f"not written down: {error}", flush=True)
+
+
+def guard(settings: Mapping[str, Any], auto: str = AUTO, kept: str = HELD, claims: str = CLAIMS) -> None:
+    """Ask, and take away the links of what must not start here. Raises OSError when a link cannot be taken away."""
+    guests = set(settings["guests"]) & set(links(auto))
+    told = ask_all(settings["peers"], settings["wait_seconds"]) if guests else {}
+    # Links and guests that came or went while others were waited for are somebody's will.
+    there, here = links(auto), running()
+    reasons, claimed = reasons_of((guests & set(there)) - here, told)
+    before: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads(Path(kept).read_text(encoding="utf-8"))
+    # Written first: a link that is gone without a word would be a riddle.
+    now = {guest: reason for guest, reason in before.items() if guest not in there and guest not in here} | reasons
+    if now != before:
+        write(kept, now)
+    if claimed:
+        write(claims, claimed)
+    for guest, reason in reasons.items():
+        for path in there[guest]:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        print(f"{guest} does not start with this host: {reason}", flush=True)
+
+
+def main(arguments: Sequence[str], config: str = CONFIG, auto: str = AUTO, kept: str = HELD, claims: str = CLAIMS) -> int:
     if list(arguments) == ["tell"]:
-        print(json.dumps(tell(auto)))
+        print(json.dumps(tell(auto, claims)))
         return 0
     settings = json.loads(Path(config).read_text(encoding="utf-8"))
-    there = links(auto)
-    guests = sorted(set(settings["guests"]) & set(there))
-    reasons = held(guests, ask_all(settings["peers"], settings["wait_seconds"])) if guests else {}
-    # Written first: a link that is gone without a word would be a riddle.
-    os.makedirs(os.path.dirname(kept), exist_ok=True)
-    temporary = f"{kept}.new"
-    with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(reasons, stream, indent=1, sort_keys=True)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, kept)
-    for guest, reason in sorted(reasons.items()):
-        for path in there[guest]:
-            os.unlink(path)
-        print(f"{guest} does not start with this host: {reason}", flush=True)
+    if xen_runs():
+        guard(settings, auto, kept, claims)
     return 0
 
 

@@ -10,40 +10,40 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names
 
 DEFAULT_PORT = 22
-_READ = ("estate_host", "network_bridges", "network_vlans", "network_bonds")
+_READ = ("network_bridges", "network_vlans", "network_bonds", "ansible_host")
 """Not all of a host's variables: those that no one asks for need not be such that they can be templated here."""
 
 
-def peers_of(variables: Mapping[str, Mapping[str, Any]], host: str, default_pool: str) -> list[dict[str, Any]]:
+def peers_of(
+    variables: Mapping[str, Mapping[str, Any]], host: str, default_pool: str, every_pool: bool = False,
+) -> list[dict[str, Any]]:
     """Peers sorted by name. Raises ValueError for a host of the pool without an address, and for a bad address or port.
 
-    `migration_address` comes first, and is enough; else it is the first of those that the inventory names.
+    `migration_address` comes first, and is enough; else it is the first of those that the inventory names. every_pool: hosts of other
+    pools as well, with `sends` false, since a guest whose disks they reach may start there.
     """
     found = []
     for name in sorted(set(variables) - {host}):
         own, extra = variables[name], variables[name].get("migration_address")
-        pair = {host: variables[host], name: own}
-        if extra is not None:
-            errors = names.check_address("migration_address", extra)
-            if errors:
-                raise ValueError(f"host {name!r}: {errors[0]}")
-            # With its own address in the place of ansible_host, it has one in any case.
-            plain = {key: own[key] for key in _READ if key in own}
-            listed = firewall.pool_addresses({**pair, name: {**plain, "ansible_host": extra}}, host, default_pool)
-        else:
-            listed = firewall.pool_addresses(pair, host, default_pool)
-        if not listed:
+        sends = firewall.pool_of(own, default_pool) == firewall.pool_of(variables[host], default_pool)
+        if not (sends or every_pool):
             continue
         port = own.get("migration_port", DEFAULT_PORT)
-        errors = names.check_port("migration_port", port) + names.check("host", name)
+        errors = names.check_address("migration_address", extra) if extra is not None else []
+        errors += names.check_port("migration_port", port) + names.check("host", name)
         if errors:
             raise ValueError(f"host {name!r}: {errors[0]}")
+        plain = {key: own[key] for key in _READ if key in own} | ({"ansible_host": extra} if extra else {})
+        listed = firewall.addresses_of(name, plain)
+        if not listed:
+            raise ValueError(f"host {name!r}: migration_address: no value, allowed an address: neither network_bridges, network_vlans,"
+                             f" network_bonds nor ansible_host has one at which {host!r} could reach it")
         told = own.get("_migration_own") or {}
         address = extra or listed[0]
         found.append({
             "name": name, "address": address, "addresses": sorted({*listed, address}), "port": port,
             "public_key": told.get("public_key") or "", "volume_key": told.get("volume_key") or "",
             "guard_key": told.get("guard_key") or "",
-            "host_keys": list(told.get("host_keys") or []), "asked": "host_keys" in told,
+            "host_keys": list(told.get("host_keys") or []), "asked": "host_keys" in told, "sends": sends,
         })
     return found

@@ -23,10 +23,11 @@ PROGRAMS = (PROGRAM, SENDER)
 """The programs that move a guest away, each with its journal as its argument."""
 MARK, VOLUME_MARK, GUARD_MARK = "xenfold-migration:", "xenfold-volumes:", "xenfold-guard:"
 RECEIVER = "/usr/sbin/xl migrate-receive"
+_UNIT_SECONDS = 300
 TO_BE_MADE = "(key to be made)"
 
 _PUBLIC_KEY = re.compile(r"(ssh-[a-z0-9-]+|ecdsa-sha2-[a-z0-9-]+) ([A-Za-z0-9+/]{40,2000}={0,3})")
-_KEYS = ("name", "address", "addresses", "port", "public_key", "volume_key", "guard_key", "host_keys", "asked")
+_KEYS = ("name", "address", "addresses", "port", "public_key", "volume_key", "guard_key", "host_keys", "asked", "sends")
 
 
 def ssh(name: str, port: int, key_dir: str = KEY_DIR, key: str = KEY) -> list[str]:
@@ -44,7 +45,7 @@ def check_peers(
     peers: Iterable[Mapping[str, Any]], check_mode: bool = False, volumes: bool = False, guard: bool = False,
 ) -> list[str]:
     """What is wrong with peers, one line each: name, addresses, public_key, host_keys, with volumes volume_key, with guard guard_key and
-    address; asked: false for one that told nothing."""
+    address; asked: false for one that told nothing; sends: false for one that sends no guests, and only asks."""
     errors: list[str] = []
     for number, peer in enumerate(peers):
         title = f"peers[{number}]"
@@ -87,10 +88,15 @@ def authorized_keys(text: str, peers: Sequence[Mapping[str, Any]], volumes: bool
     Lines without our marks stay as they are, with their order and their ends. Without `volumes` or `guard` a peer keeps what it may do
     there, and gets nothing.
     """
-    kept = [{**peer, "asked": False} for peer in peers]
-    filled = _with_lines(text, peers, MARK, line_of)
-    filled = _with_lines(filled, peers if volumes else kept, VOLUME_MARK, volume_line_of)
-    return _with_lines(filled, peers if guard else kept, GUARD_MARK, guard_line_of)
+    senders = [peer for peer in peers if peer.get("sends", True)]
+    filled = _with_lines(text, senders, MARK, line_of)
+    filled = _with_lines(filled, senders if volumes else _kept(senders), VOLUME_MARK, volume_line_of)
+    return _with_lines(filled, peers if guard else _kept(peers), GUARD_MARK, guard_line_of)
+
+
+def _kept(peers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Peers whose lines stay as they are."""
+    return [{**peer, "asked": False} for peer in peers]
 
 
 def _with_lines(text: str, peers: Sequence[Mapping[str, Any]], mark: str, line_for: Callable[[Mapping[str, Any]], str]) -> str:
@@ -126,17 +132,23 @@ def guard_line_of(peer: Mapping[str, Any]) -> str:
 
 def guard_config(guests: Iterable[str], peers: Iterable[Mapping[str, Any]], wait_seconds: int, key_dir: str = KEY_DIR) -> str:
     """What the guard of a host reads: whom to ask, and of which guests."""
-    asked = [{"name": peer["name"], "command": [*ssh(peer["name"], peer.get("port") or 22, key_dir, GUARD_KEY), f"root@{peer['address']}"]}
-             for peer in peers]
-    settings = {"guests": sorted(guests), "peers": sorted(asked, key=lambda peer: str(peer["name"])), "wait_seconds": wait_seconds}
+    settings = {"guests": sorted(guests), "peers": guard_peers(peers, key_dir), "wait_seconds": wait_seconds}
     return json.dumps(settings, indent=1, sort_keys=True) + "\n"
 
 
-def guard_unit() -> str:
+def guard_peers(peers: Iterable[Mapping[str, Any]], key_dir: str = KEY_DIR) -> list[dict[str, Any]]:
+    """Peers as the guard asks them: name and command, by name."""
+    return [{"name": peer["name"], "command": [*ssh(peer["name"], peer.get("port") or 22, key_dir, GUARD_KEY), f"root@{peer['address']}"]}
+            for peer in sorted(peers, key=lambda peer: str(peer["name"]))]
+
+
+def guard_unit(wait_seconds: int) -> str:
     """The part of xendomains' unit that lets the guard go before it. A guard that fails leaves guests down: they could run twice."""
+    # Debian's unit has five minutes for each command; the last questions begin when the time to wait is over.
+    timeout = max(_UNIT_SECONDS, wait_seconds + 120)
     return ("# Guests that another host may run are not started here: the other hosts are asked first.\n"
             "[Unit]\nWants=network-online.target\nAfter=network-online.target\n\n"
-            f"[Service]\nTimeoutStartSec=infinity\nExecStartPre=/usr/bin/python3 -I {GUARD}\n")
+            f"[Service]\nTimeoutStartSec={timeout}\nExecStartPre=/usr/bin/python3 -I {GUARD}\n")
 
 
 def _line(peer: Mapping[str, Any], command: str, key: str | None, mark: str) -> str:

@@ -18,7 +18,11 @@ PEER = {"name": "xen02", "address": "10.9.0.2", "addresses": ["10.9.0.2", "192.0
         "host_keys": [KEY]}
 LINE = (f'restrict,from="10.9.0.2,192.0.2.2",command="/usr/bin/python3 -I /usr/local/lib/xenfold/autostart_guard.py tell" {OTHER_KEY}'
         " xenfold-guard:xen02\n")
-NOBODY: dict[str, list[str]] = {"runs": [], "starts": []}
+NOBODY = {"runs": [], "starts": [], "busy": False}
+
+
+def has(runs=(), starts=(), busy=False):
+    return {"runs": list(runs), "starts": list(starts), "busy": busy}
 
 
 def says(name, told, code=0):
@@ -32,68 +36,138 @@ def silent(name):
     return dict.fromkeys(("web01", "db01"), f"it may run on {name}, which did not answer")
 
 
-@pytest.fixture(name="host")
-def _host(tmp_path):
-    """A host with four autostart links, the last of which is somebody's own; returns a function that starts it."""
-    auto = tmp_path / "auto"
-    auto.mkdir()
-    for link in ("10-web01", "20-db01", "30-local01", "other.cfg"):
-        (auto / link).symlink_to(f"/etc/xen/guests/{link}")
+LINKS = {"10-web01": "web01.cfg", "other": "db01.cfg", "30-local01": "local01.cfg"}
 
-    def start(*peers, guests=("db01", "web01", "unlinked01"), seconds=0.0):
-        config = tmp_path / "guard.json"
+
+class Host:
+    """A Xen host with three autostart links, one of which somebody has named otherwise, and with a false xl that lists what `runs`."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.auto, self.runs = folder, folder / "auto", []
+        self.held, self.claims = folder / "state" / "held.json", folder / "run" / "claims.json"
+        for path in (self.auto, folder / "guests"):
+            path.mkdir()
+        for link, config in LINKS.items():
+            (folder / "guests" / config).touch()
+            (self.auto / link).symlink_to(folder / "guests" / config)
+        self.xl, self.capabilities = folder / "xl", folder / "capabilities"
+        self.capabilities.write_text("control_d\n")
+        for name, value in (("XL", self.xl), ("CAPABILITIES", self.capabilities), ("GUESTS", folder / "guests"), ("LOCK", folder / "lock")):
+            monkeypatch.setattr(guard, name, str(value))
+        monkeypatch.setattr(guard, "PAUSE_SECONDS", 0.1)
+        self.lists()
+
+    def lists(self, *names, code=0):
+        rows = "".join(f"{name} {number} 128 1 -b---- 1.0\n" for number, name in enumerate(["Domain-0", *names, "(null)"]))
+        self.xl.write_text(f"#!/bin/sh\ncat <<E\nName ID Mem VCPUs State Time(s)\n{rows}E\nexit {code}\n")
+        self.xl.chmod(0o755)
+
+    def start(self, *peers, guests=("db01", "web01", "unlinked01"), seconds=0.0):
+        """What starts with it, and what is written down as held."""
+        config = self.folder / "guard.json"
         config.write_text(json.dumps({"guests": list(guests), "peers": list(peers), "wait_seconds": seconds}))
-        assert guard.main([], str(config), str(auto), str(tmp_path / "state" / "held.json")) == 0
-        return sorted(path.name for path in auto.iterdir()), json.loads((tmp_path / "state" / "held.json").read_text())
+        assert guard.main([], str(config), str(self.auto), str(self.held), str(self.claims)) == 0
+        return self.linked(), json.loads(self.held.read_text()) if self.held.exists() else {}
 
-    return start
+    def linked(self):
+        return sorted(guard.links(str(self.auto)))
+
+    def tells(self):
+        return guard.tell(str(self.auto), str(self.claims))
+
+
+@pytest.fixture(name="host")
+def _host(tmp_path, monkeypatch):
+    return Host(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("peers", "held"), [
     ([], {}),
     ([says("xen02", NOBODY), says("xen03", NOBODY)], {}),
-    ([says("xen02", {"runs": ["web01", "local01"], "starts": []}), says("xen03", NOBODY)], {"web01": "it runs on xen02"}),
-    ([says("xen02", {"runs": [], "starts": ["db01"]})], {"db01": "it starts with xen02"}),
-    ([says("xen02", {"runs": ["web01"], "starts": ["web01"]}), says("xen03", {"runs": [], "starts": ["web01"]})],
-     {"web01": "it runs on xen02"}),
-    ([says("xen02", NOBODY, code=255), says("xen03", {"runs": ["db01"], "starts": []})],
+    ([says("xen02", has(runs=["web01", "local01"])), says("xen03", NOBODY)], {"web01": "it runs on xen02"}),
+    ([says("xen02", has(starts=["db01"]))], {"db01": "it starts with xen02"}),
+    ([says("xen02", has(["web01"], ["web01"])), says("xen03", has(starts=["web01"]))], {"web01": "it runs on xen02"}),
+    ([says("xen02", NOBODY, code=255), says("xen03", has(["db01"]))],
      {"web01": "it may run on xen02, which did not answer", "db01": "it runs on xen03"}),
+    ([says("xen02", has(busy=True))], silent("xen02")),
     ([says("xen02", "no json")], silent("xen02")),
     ([says("xen02", '{"runs": 3}')], silent("xen02")),
     ([{"name": "xen02", "command": ["/no/such/ssh"]}], silent("xen02")),
-], ids=["alone", "nobody", "runs", "starts", "both", "silent", "no-json", "no-lists", "no-ssh"])
+], ids=["alone", "nobody", "runs", "starts", "both", "silent", "busy", "no-json", "no-lists", "no-ssh"])
 def test_guests_that_another_host_has_or_may_have_do_not_start(host, capsys, peers, held):
-    links, found = host(*peers)
+    linked, found = host.start(*peers)
     assert found == held
-    # A guest of this host alone starts whatever the others say, and so does what is not the estate's.
-    assert links == [link for link in ("10-web01", "20-db01", "30-local01", "other.cfg") if link[3:] not in held]
+    # A guest of this host alone starts whatever the others say.
+    assert linked == [guest for guest in ("db01", "local01", "web01") if guest not in held]
     assert capsys.readouterr().out == "".join(f"{name} does not start with this host: {held[name]}\n" for name in sorted(held))
 
 
 def test_a_host_without_such_links_asks_nobody(host, tmp_path):
-    links, found = host({"name": "xen02", "command": ["touch", str(tmp_path / "asked")]}, guests=("unlinked01",))
-    assert (len(links), found) == (4, {}) and not (tmp_path / "asked").exists()
+    peer = {"name": "xen02", "command": ["touch", str(tmp_path / "asked")]}
+    assert host.start(peer, guests=("unlinked01",)) == (["db01", "local01", "web01"], {})
+    assert not (tmp_path / "asked").exists()
 
 
-def test_a_peer_that_boots_as_well_is_waited_for(host, tmp_path, monkeypatch):
-    monkeypatch.setattr(guard, "PAUSE_SECONDS", 0.1)
+def test_under_another_kernel_nothing_starts_and_nothing_is_taken_away(host):
+    host.capabilities.unlink()
+    host.lists("web01", code=1)
+    assert host.start(says("xen02", "", code=255)) == (["db01", "local01", "web01"], {})
+    assert host.tells() == has(starts=["db01", "local01", "web01"])
+
+
+def test_a_peer_that_boots_as_well_is_waited_for_but_not_for_ever(host, tmp_path):
     script = f"test -e {tmp_path}/up && echo '{json.dumps(NOBODY)}' || {{ touch {tmp_path}/up; exit 255; }}"
-    assert host({"name": "xen02", "command": ["sh", "-c", script]}, seconds=30)[1] == {}
+    assert host.start({"name": "xen02", "command": ["sh", "-c", script]}, seconds=30)[1] == {}
+    assert host.start(says("xen02", "", code=255), seconds=0.3)[1] == silent("xen02")
 
 
-def test_what_a_peer_is_told(tmp_path, monkeypatch, capsys):
-    xl = tmp_path / "xl"
-    xl.write_text("#!/bin/sh\ncat <<E\nName ID Mem VCPUs State Time(s)\nDomain-0 0 896 1 r----- 9.0\nweb01 3 128 1 -b---- 1.0\n"
-                  "db01--incoming 4 128 1 --p--- 0.0\napp01--migratedaway 5 128 1 ---ss- 0.0\n(null) 6 0 1 --ps-d 0.1\nE\n")
-    xl.chmod(0o755)
-    (tmp_path / "20-cache01.cfg").symlink_to("x")
-    monkeypatch.setattr(guard, "XL", str(xl))
-    assert guard.main(["tell"], auto=str(tmp_path)) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["runs"] == ["app01", "db01", "web01"] and "cache01" in told["starts"]
-    xl.write_text("#!/bin/sh\nexit 1\n")
+def test_answers_are_those_of_one_round(host, tmp_path):
+    """The first says no and has the guest a moment later, when the second has just answered."""
+    first = f"test -e {tmp_path}/up && echo '{json.dumps(has(runs=['web01']))}' || echo '{json.dumps(NOBODY)}'"
+    second = f"sleep 0.3; test -e {tmp_path}/up && echo '{json.dumps(NOBODY)}' || {{ touch {tmp_path}/up; exit 255; }}"
+    peers = [{"name": "xen02", "command": ["sh", "-c", first]}, {"name": "xen03", "command": ["sh", "-c", second]}]
+    assert host.start(*peers, seconds=30)[1] == {"web01": "it runs on xen02"}
+
+
+def test_what_changes_while_others_are_waited_for_is_somebodys_will(host):
+    """A link that goes, and a guest that starts here."""
+    host.lists("db01")
+    peer = {"name": "xen02", "command": ["sh", "-c", f"rm {host.auto}/10-web01; exit 255"]}
+    assert host.start(peer) == (["db01", "local01"], {})
+
+
+def test_what_was_held_is_remembered_until_it_has_a_link_or_runs(host):
+    host.start(says("xen02", has(["web01"], ["db01"])))
+    assert host.start(says("xen02", NOBODY))[1] == {"web01": "it runs on xen02", "db01": "it starts with xen02"}
+    host.lists("db01")
+    (host.auto / "10-web01").symlink_to(host.folder / "guests" / "web01.cfg")
+    assert host.start(says("xen02", NOBODY)) == (["local01", "web01"], {})
+
+
+def test_of_two_hosts_with_a_link_neither_starts_the_guest_whoever_asks_first(host, monkeypatch):
+    host.start(says("xen02", has(["web01"], ["db01"])))
+    # The other asks a little later: the one that is held for nobody knows whom is claimed, the one that runs there is not.
+    assert host.tells() == has(starts=["db01", "local01"])
+    monkeypatch.setattr(guard, "CLAIM_SECONDS", 0.0)
+    assert host.tells() == has(starts=["local01"])
+
+
+def test_without_a_place_to_write_guests_are_held_all_the_same(host, capsys):
+    host.held.parent.touch()
+    host.claims.parent.touch()
+    assert host.start(says("xen02", has(["web01"], ["db01"])))[0] == ["local01"]
+    assert "not written down" in capsys.readouterr().out
+
+
+def test_what_a_peer_is_told(host, capsys):
+    host.lists("web01", "db01--incoming", "app01--migratedaway")
+    assert guard.main(["tell"], auto=str(host.auto), claims=str(host.claims)) == 0
+    assert json.loads(capsys.readouterr().out) == has(["app01", "web01"], ["db01", "local01", "web01"])
+    (host.folder / "lock").touch()
+    assert host.tells()["busy"]
+    host.lists(code=1)
     with pytest.raises(OSError, match="xl list: 1"):
-        guard.tell(str(tmp_path))
+        host.tells()
 
 
 # The module
@@ -111,25 +185,52 @@ def _options(tmp_path):
 
 
 def test_the_guard_is_set_up_once(tmp_path, options):
-    call = {"input": options | {"peers": [PEER]}}
+    other = PEER | {"name": "xen09", "address": "10.9.0.9", "addresses": ["10.9.0.9"], "sends": False}
+    off = PEER | {"name": "xen03", "address": "10.9.0.3", "asked": False}
+    call = {"input": options | {"peers": [PEER, other, off], "guard_off": ["xen03"]}}
     preview = {"flags": {"check": True, "diff": True}, "output": {"changed": True, "guard_key": OTHER_KEY}}
     shown = command_cases.run("migration", call | preview)
     assert not (tmp_path / "lib").exists()
     reload = [{"command": ["systemctl", "daemon-reload"]}]
     command_cases.run("migration", call | {"run": reload, "output": {"actions": shown["actions"]}})
-    assert LINE in (tmp_path / "authorized_keys").read_text()
+    lines = (tmp_path / "authorized_keys").read_text()
+    assert LINE in lines and "xenfold-migration:xen02" in lines
+    # One of another pool asks and sends nothing.
+    assert "xenfold-guard:xen09" in lines and "xenfold-migration:xen09" not in lines
     assert (tmp_path / "lib" / "autostart_guard.py").read_text() == Path(guard.__file__).read_text()
     config = json.loads((tmp_path / "guard.json").read_text())
     assert (config["guests"], config["wait_seconds"]) == (["db01", "web01"], 60)
+    assert [peer["name"] for peer in config["peers"]] == ["xen02", "xen09"]
     command = config["peers"][0]["command"]
     assert (command[0], command[-1]) == ("ssh", "root@10.9.0.2") and str(tmp_path / "migration" / "id_ed25519_guard") in command
     unit = (tmp_path / "unit" / "xenfold-guard.conf").read_text()
-    assert "ExecStartPre=/usr/bin/python3 -I /usr/local/lib/xenfold/autostart_guard.py\n" in unit
+    assert f"ExecStartPre=/usr/bin/python3 -I {trust.GUARD}\n" in unit and "TimeoutStartSec=300\n" in unit
     command_cases.run("migration", call | {"output": {"changed": False}})
     # Moves without such guests leave it as it is; a peer that is gone loses its line.
-    command_cases.run("migration", {"input": options | {"peers": [PEER], "guard": []}, "output": {"changed": False, "guard_key": ""}})
+    unguarded = options | {"peers": [PEER, other, off], "guard": []}
+    command_cases.run("migration", {"input": unguarded, "output": {"changed": False, "guard_key": ""}})
     command_cases.run("migration", {"input": options | {"peers": [], "guard": []}, "output": {"changed": True}})
     assert "xenfold-guard" not in (tmp_path / "authorized_keys").read_text()
+
+
+def test_a_preview_on_bare_hosts_shows_the_guard_as_to_be_set_up(tmp_path, options):
+    for path in (tmp_path / "migration").iterdir():
+        path.unlink()
+    bare = PEER | {"public_key": "", "guard_key": "", "host_keys": []}
+    shown = command_cases.run("migration", {"input": options | {"peers": [bare]}, "flags": {"check": True, "diff": True}})
+    assert [action["verb"] for action in shown["actions"]] == ["make"] * 2 + ["write"] * 6
+    assert not (tmp_path / "guard.json").exists() and "(key to be made) xenfold-guard:xen02" in json.dumps(shown["diff"])
+
+
+def test_peers_that_do_not_answer_are_named_when_they_are_set_up(options, monkeypatch):
+    command_cases.run("migration", {"input": options | {"peers": [PEER]}, "run": [{"command": ["systemctl", "daemon-reload"]}]})
+    found = {"10.9.0.2": {"runs": [], "starts": []}, "10.9.0.3": None}
+    monkeypatch.setattr(guard, "ask", lambda command, busy: found[command[-1].removeprefix("root@")])
+    second = PEER | {"name": "xen03", "address": "10.9.0.3"}
+    call = options | {"peers": [PEER, second]}
+    command_cases.run("migration", {"input": call | {"ask": ["xen02"]}})
+    command_cases.run("migration", {"input": call | {"ask": ["xen02", "xen03"]}, "output": {"failed": True, "silent": ["xen03"]},
+                                    "msg_contains": ["xen03: no answer to what the guard asks"]})
 
 
 @pytest.mark.parametrize(("change", "text"), [

@@ -108,7 +108,7 @@ def test_peers_that_would_open_more_than_they_should(trust_input, change, text):
 
 def test_an_option_of_a_peer_that_nobody_knows():
     assert trust.check_peers([{**PEER, "adress": "x"}]) == [
-        "peers[0]: adress: unknown key, allowed name, address, addresses, port, public_key, volume_key, guard_key, host_keys, asked"]
+        "peers[0]: adress: unknown key, allowed name, address, addresses, port, public_key, volume_key, guard_key, host_keys, asked, sends"]
 
 
 def test_only_lines_that_are_ours():

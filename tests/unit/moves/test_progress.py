@@ -285,11 +285,11 @@ def test_peers_and_their_addresses():
              "xen03": variables(3, migration_address="10.8.0.3", migration_port=2222),
              "xen04": variables(4, estate_host={"pool": "b"}), "xen05": {"estate_host": {"pool": "a"}, "migration_address": "fd00::5"}}
     assert move_peers._move_peers(known, "xen01", list(known)) == [
-        {"name": "xen02", "address": "10.9.0.2", "addresses": ["10.9.0.2", "192.0.2.2"], "port": 22, "asked": True, **told},
+        {"name": "xen02", "address": "10.9.0.2", "addresses": ["10.9.0.2", "192.0.2.2"], "port": 22, "asked": True, "sends": True, **told},
         {"name": "xen03", "address": "10.8.0.3", "addresses": ["10.8.0.3", "10.9.0.3"], "port": 2222, "asked": False, "public_key": "",
-         "volume_key": "", "guard_key": "", "host_keys": []},
+         "volume_key": "", "guard_key": "", "host_keys": [], "sends": True},
         {"name": "xen05", "address": "fd00::5", "addresses": ["fd00::5"], "port": 22, "asked": False, "public_key": "",
-         "volume_key": "", "guard_key": "", "host_keys": []},
+         "volume_key": "", "guard_key": "", "host_keys": [], "sends": True},
     ]
 
 
@@ -297,7 +297,7 @@ def test_peers_and_their_addresses():
     ({"migration_address": "xen02; rm"}, "host 'xen02': migration_address: value 'xen02; rm', allowed an address"),
     ({"migration_address": "fe80::1%eth0"}, "allowed an address"),
     ({"migration_port": "22"}, "host 'xen02': migration_port: value '22', allowed 1 to 65535"),
-    ({"ansible_host": "xen02.example", "network_bridges": []}, "host 'xen02': network_bridges: no addresses"),
+    ({"ansible_host": "xen02.example", "network_bridges": []}, "host 'xen02': migration_address: no value, allowed an address"),
     ({"network_bridges": 3}, "do not hold together"),
 ])
 def test_peers_that_cannot_be_reached(more, text):
