@@ -12,11 +12,13 @@ import pytest
 import yaml
 from scene import ESTATE, HOSTS, Scene, addresses
 
-from tests.lab.hands import ROUNDS
+from tests.lab.hands import FILES, ROUNDS
 
 UNIT = "xenfold-limits.service"
 ADDRESSES = addresses()
 MIB = 1024 * 1024
+# An uplink that a dozen connections fill here.
+SLOW_MBPS = 12
 # What is asked of the guest -> how many of the limit's units that is, and the limit in units a second.
 LOADS = {"write-8": (8, 2), "read-16": (16, 4), "writes-90": (90, 30), "reads-180": (180, 60)}
 
@@ -124,6 +126,47 @@ def test_what_the_guest_sends_to_the_other_host_is_in_its_own_class(scene: Scene
     script = f"import urllib.request as u; print(len(u.urlopen('http://{ADDRESSES['batch01']}/cgi-bin/load?send-1', timeout=100).read()))"
     assert scene.run(other, f"python3 -c {shlex.quote(script)}") == str(MIB)
     assert MIB <= sent() - before <= 1.2 * MIB
+
+
+def sent_by_class(scene: Scene, host: str) -> dict[str, int]:
+    """Class of the uplink -> bytes."""
+    classes = json.loads(scene.run(host, "tc -j -s class show dev bond0"))
+    return {entry["handle"]: entry["stats"]["bytes"] for entry in classes}
+
+
+@pytest.mark.skipif(ROUNDS < 2, reason="takes a minute: make lab-soak")
+def test_a_guest_has_its_share_of_an_uplink_that_others_fill(scene: Scene, host_name: str) -> None:
+    """The emulated bond is as fast as it is, so its root class is made slow by hand; the guest's class and the others' stay as they are."""
+    other = next(name for name in HOSTS if name != host_name)
+    address = scene.run(other, "ip -4 -o addr show dev xenbr0 | awk '{print $4}'").partition("/")[0]
+    program = (FILES / "flood.py").read_text(encoding="utf-8")
+    for name in (host_name, other):
+        scene.run(name, "cat > /run/flood.py", data=program)
+    script = ("import time, urllib.request as u\nbegan = time.monotonic()\n"
+              f"body = u.urlopen('http://{ADDRESSES['batch01']}/cgi-bin/load?send-4', timeout=200).read()\n"
+              "print(len(body), time.monotonic() - began)\n")
+    scene.run(host_name, f"systemctl stop {UNIT}")
+    try:
+        for number, least, most in ((1, SLOW_MBPS, SLOW_MBPS), (2, SLOW_MBPS - 5, SLOW_MBPS), (10, 5, SLOW_MBPS)):
+            parent = "" if number == 1 else "parent 584e:1"
+            scene.run(host_name, f"tc class change dev bond0 {parent} classid 584e:{number} htb rate {least}mbit ceil {most}mbit")
+        scene.run(other, "systemd-run -q --unit=flood python3 /run/flood.py take 9099")
+        scene.run(host_name, f"systemd-run -q --unit=flood python3 /run/flood.py send {address} 9099 12")
+        time.sleep(5)
+        before = sent_by_class(scene, host_name)
+        length, seconds = scene.run(other, f"python3 -c {shlex.quote(script)}", 300).split()
+        after = sent_by_class(scene, host_name)
+    finally:
+        for name in (host_name, other):
+            scene.run(name, "systemctl stop flood; true")
+        scene.run(host_name, f"systemctl start {UNIT}")
+    others_mbps = 8e-6 * (after["584e:2"] - before["584e:2"]) / float(seconds)
+    own_mbps = 8e-6 * int(length) / float(seconds)
+    print(f"the guest sent {own_mbps:.1f} Mbit/s, the others {others_mbps:.1f}, of {SLOW_MBPS}")
+    # Twelve others would leave it a thirteenth. A second or two are the guest's, which starts a program first.
+    assert int(length) == 4 * MIB and own_mbps >= 0.75 * 5
+    assert others_mbps >= 0.5 * (SLOW_MBPS - 8)
+    assert "584e:1 root rate 1900Mbit" in scene.run(host_name, "sleep 10; tc class show dev bond0")
 
 
 def test_limits_are_there_again_after_a_reboot_from_inside(scene: Scene, host_name: str) -> None:

@@ -30,7 +30,7 @@ _DATE = "%Y%m%dT%H%M%SZ"
 
 def names_in(option: str, value: Any, guests: Iterable[str], everyone: bool = True) -> list[str]:
     """The guests that a consent names: a list, or a text as `-e` gives it; `all` for all. Raises ValueError for one that is not known."""
-    known, words = set(guests), _words(value)
+    known, words = set(guests), words_of(value)
     if everyone and words == [ALL]:
         return sorted(known)
     strange = sorted(set(words) - known)
@@ -40,7 +40,8 @@ def names_in(option: str, value: Any, guests: Iterable[str], everyone: bool = Tr
     return sorted(set(words))
 
 
-def _words(value: Any) -> list[str]:
+def words_of(value: Any) -> list[str]:
+    """The names in a list, or in a text as `-e` gives it."""
     if isinstance(value, str):
         return [word for word in re.split(r"[\s,\[\]'\"]+", value) if word]
     return [str(word) for word in value] if isinstance(value, Sequence) else [str(value)]
@@ -48,7 +49,7 @@ def _words(value: Any) -> list[str]:
 
 def allows(value: Any, guest: str) -> bool:
     """Whether a consent names a guest; who else is named in it was looked at where all guests are known."""
-    words = _words(value)
+    words = words_of(value)
     return words == [ALL] or guest in words
 
 

@@ -15,6 +15,7 @@ from ansible_collections.xenfold.consolidation.plugins.filter import (
     moves_problems,
     moves_returned,
     moves_volumes,
+    names_given,
 )
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import offline
 
@@ -352,3 +353,11 @@ def test_bad_options(keep_days, wanted, text):
 def test_the_uuid_is_that_of_the_definition():
     assert offline.held(found(), "xen01", {"name": "disk01", "disks": []}).own == {}
     assert uuid_of("disk01") == domain("disk01")["uuid"]
+
+
+@pytest.mark.parametrize(("given", "names"), [
+    ("", []), (None, []), ([], []), ("xen02", ["xen02"]), ("xen03, xen02", ["xen03", "xen02"]), ('["xen02"]', ["xen02"]), ("xen02 xen02", ["xen02"]),
+    (["xen02", "xen03"], ["xen02", "xen03"]), (3, ["3"]),
+])
+def test_names_that_somebody_gave(given, names):
+    assert names_given.FilterModule().filters()["names_given"](given) == names
