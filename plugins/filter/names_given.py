@@ -8,7 +8,8 @@ short_description: Names that somebody gave on the command line
 version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
-  - Takes a list, or a text as C(-e) gives it, with commas or blanks between names, in brackets or not. Nothing and an empty text are no names.
+  - Takes a list, or a text as C(-e) gives it, with commas or blanks between names, in brackets or not. Nothing and an empty text are
+    no names.
 options:
   _input:
     description: A list of names, or a text.
