@@ -78,7 +78,8 @@ options:
     elements: str
     default: []
   ask:
-    description: O(peers) that are asked now, as the guard will, once all of them are set up. The module fails for those that do not answer.
+    description: Those of O(peers) that are asked now, as the guard will, once all of them are set up. The module fails when one does not
+      answer within half a minute. Not in check mode, and not those that are not O(peers[].asked).
     type: list
     elements: str
     default: []
@@ -153,6 +154,8 @@ actions:
 
 import inspect
 import os
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +172,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 MOST_GUARD_SECONDS = 3600
+ASK_SECONDS = 30.0
 PEER_SPEC = {
     "name": {"type": "str", "required": True},
     "address": {"type": "str"},
@@ -189,13 +193,17 @@ def host_keys(directory: str) -> list[str]:
     return sorted(key for text in texts if (key := trust.public_key(text)))
 
 
-def _named(peers: list[dict[str, Any]], names_asked: list[str]) -> list[dict[str, Any]]:
-    return [peer for peer in peers if peer["name"] in names_asked]
-
-
-def _silent(peers: list[dict[str, Any]]) -> list[str]:
-    """The peers that do not answer the guard's question."""
-    return [name for name, told in guard.ask_once(peers, busy=True).items() if told is None]
+def _silent(peers: list[dict[str, Any]], names_asked: list[str], key_dir: str) -> list[str]:
+    """The peers that do not answer the guard's question. One whose sshd has too many callers at once is asked again."""
+    left = trust.guard_peers([peer for peer in peers if peer["name"] in names_asked and peer["asked"]], key_dir)
+    end = time.monotonic() + ASK_SECONDS
+    while left:
+        told = guard.ask_once(left)
+        left = [peer for peer in left if told[peer["name"]] is None]
+        if not left or time.monotonic() >= end:
+            break
+        time.sleep(random.uniform(0.5, 3))
+    return [str(peer["name"]) for peer in left]
 
 
 def main() -> None:
@@ -232,7 +240,7 @@ def main() -> None:
         programs |= {f"{directory}/volume_send.py": volume_send, f"{directory}/volume_receive.py": volume_receive}
     if guarded:
         programs |= {f"{directory}/{os.path.basename(trust.GUARD)}": guard}
-    units = [options["guard_config"], options["guard_unit"]] if guarded else []
+    units = [options["guard_config"], options["guard_unit"]]
     texts = read_texts([*(f"{key}.pub" for key in keys), known, authorized, *programs, *units])
     absent = [key for key in keys if not (key.exists() and trust.public_key(texts[f"{key}.pub"] or ""))]
     actions = [Action("make", f"key {key}") for key in absent]
@@ -249,8 +257,11 @@ def main() -> None:
             # What starts it last, so that a run that was cut off leaves no guard without its program.
             asked = [peer for peer in peers if peer["name"] not in options["guard_off"]]
             config = trust.guard_config(guarded, asked, options["guard_seconds"], options["key_dir"])
-            unit = trust.guard_unit(options["guard_seconds"])
+            unit = trust.guard_unit(options["guard_seconds"], len(asked))
             wanted += [WantedFile(options["guard_config"], config), WantedFile(options["guard_unit"], unit)]
+        elif texts[options["guard_config"]] is not None:
+            # No guest is left that another host could have.
+            wanted += [WantedFile(options["guard_config"], trust.guard_config([], [], options["guard_seconds"], options["key_dir"]))]
         # One without any line of ours is not made.
         wanted = [file for file in differing(wanted, texts) if file.content or texts[file.path] is not None]
     made = "".join(f"{action.line()}\n" for action in actions)
@@ -270,11 +281,15 @@ def main() -> None:
             write_atomically(file)
         if any(file.path == options["guard_unit"] for file in wanted):
             runner.change(["systemctl", "daemon-reload"])
-        silent = _silent(trust.guard_peers(_named(peers or [], options["ask"]), options["key_dir"]))
+        if guarded and peers is not None:
+            # Who is to start what was held back is known again.
+            Path(guard.CLAIMS).unlink(missing_ok=True)
+        silent = _silent(peers or [], options["ask"], options["key_dir"])
         if silent:
             module.fail_json(silent=silent, msg=(
                 f"{', '.join(silent)}: no answer to what the guard asks before guests start with this host; see whether packet filter"
-                " (dom0_firewall.migration_from), sshd and migration_address there let this host in"))
+                " (dom0_firewall.migration_from), sshd and migration_address there let this host in; hosts that never can go out of"
+                " migration_hosts"))
     texts = read_texts(f"{key}.pub" for key in keys)
     public = {name: trust.public_key(texts[f"{key}.pub"] or "") for name, key in zip(key_names, keys, strict=True)}
     module.exit_json(**result, public_key=public[trust.KEY], volume_key=public.get(trust.VOLUME_KEY, ""),

@@ -160,6 +160,11 @@ stored:
   returned: when O(volumes)
   type: list
   elements: str
+held:
+  description: Guests with a stored configuration, perhaps, that did not start with this host since another one had them, or may have had.
+  returned: when O(volumes)
+  type: list
+  elements: str
 journals:
   description: By guest what is written of its last move with its disks from this host - stage, phase, from, to, step and run.
   returned: when O(volumes)

@@ -3,6 +3,7 @@
 """What one host tells of its guests and of the moves that work on it. Changes nothing."""
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm.volumes import rows
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import listing, trust, units, volume_receive, volumes
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard, listing, trust, units, volume_receive, volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
@@ -68,6 +69,7 @@ def read_volumes(runner: Runner, places: units.Places, peers: Sequence[Mapping[s
         "volumes": volumes.parse(rows(runner.read(volumes.REPORT).out, "lv")) if has_lvm else [],
         "groups": {row["vg_name"]: {"free_bytes": int(row["vg_free"]), "extent_bytes": int(row["vg_extent_size"])} for row in groups},
         "stored": _stored(places.config_dir),
+        "held": _held(guard.HELD),
         "journals": journals,
         "deaf_volumes": _deaf(runner, peers, places.key_dir, trust.VOLUME_KEY, ["ready"], volume_receive.READY),
     }
@@ -81,6 +83,14 @@ def _size(config: Mapping[str, Any]) -> dict[str, Any]:
            for device in config.get("pcidevs") or []]
     return {"type": kind, "memory_mib": sizes["memory_mib"], "maxmem_mib": sizes["maxmem_mib"], "maxvcpus": sizes["maxvcpus"],
             "pci": pci, "vnuma": bool(build.get("vnuma_nodes"))}
+
+
+def _held(path: str) -> list[str]:
+    """Guests that the guard kept from starting with this host."""
+    try:
+        return sorted(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def _stored(config_dir: str) -> list[str]:

@@ -31,15 +31,18 @@ CONFIG = "/etc/xenfold/migration/guard.json"
 HELD = "/var/lib/xenfold/autostart-held.json"
 """{GUEST: REASON} of guests that were held back and have not got a link, or run, since."""
 CLAIMS = "/run/xenfold/autostart-claims.json"
-"""Guests held back here since it is not known who is to start them: the hosts that ask soon after are not to start them either."""
-CLAIM_SECONDS = 1800.0
+"""{"guests": [NAME], "until": SECONDS since boot}: guests held back here since it is not known who is to start them. Hosts that ask soon
+after are not to start them either."""
+CLAIM_SECONDS = 60.0
+"""Beyond twice the time that hosts are waited for: those that boot with this one ask within that."""
 ASK_SECONDS = 30.0
+AT_ONCE = 32
 PAUSE_SECONDS = 3.0
 _LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
 # A copy that arrives is not let run before its source has said that it has ended there; what has left may have arrived.
 _ARRIVES, _LEFT = "--incoming", "--migratedaway"
 
-Answer = Mapping[str, Sequence[str]]
+Answer = Mapping[str, Any]
 
 
 def links(auto: str) -> dict[str, list[str]]:
@@ -78,55 +81,59 @@ def tell(auto: str = AUTO, claims: str = CLAIMS) -> dict[str, Any]:
     """runs, starts: guests; busy: whether a plan is carried out here, so that it may not be true for long."""
     claimed: list[str] = []
     with contextlib.suppress(OSError, ValueError):
-        if time.time() - os.stat(claims).st_mtime < CLAIM_SECONDS:
-            claimed = json.loads(Path(claims).read_text(encoding="utf-8"))
+        claim = json.loads(Path(claims).read_text(encoding="utf-8"))
+        # A clock that is set after the start does not count.
+        if time.clock_gettime(time.CLOCK_BOOTTIME) < claim["until"]:
+            claimed = claim["guests"]
     return {"runs": sorted(running()), "starts": sorted({*links(auto), *claimed}), "busy": os.path.exists(LOCK)}
 
 
-def ask(command: Sequence[str], busy: bool = False) -> dict[str, list[str]] | None:
-    """What another host tells; None without an answer that can be read, and without `busy` from one that is busy."""
+def ask(command: Sequence[str]) -> dict[str, Any] | None:
+    """What another host tells; None without an answer that can be read."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
         told = json.loads(done.stdout) if done.returncode == 0 else {}
-        if told["busy"] and not busy:
-            return None
-        return {key: [str(name) for name in told[key]] for key in ("runs", "starts")}
+        return {key: [str(name) for name in told[key]] for key in ("runs", "starts")} | {"busy": bool(told["busy"])}
     except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired):
         return None
 
 
-def ask_once(peers: Sequence[Mapping[str, Any]], busy: bool = False) -> dict[str, dict[str, list[str]] | None]:
+def ask_once(peers: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any] | None]:
     """Host -> what it tells, all at once."""
-    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(len(peers), 32))) as pool:
-        answers = list(pool.map(lambda peer: ask(peer["command"], busy), peers))
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(len(peers), AT_ONCE))) as pool:
+        answers = list(pool.map(lambda peer: ask(peer["command"]), peers))
     return {peer["name"]: answer for peer, answer in zip(peers, answers, strict=True)}
 
 
-def ask_all(peers: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, dict[str, list[str]] | None]:
+def ask_all(peers: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, dict[str, Any] | None]:
     """Host -> what it tells, all in one round, for guests move between rounds.
 
-    While one is silent they are asked again, for about `seconds`: hosts whose power came back at once boot at once.
+    While one is silent or busy they are asked again, for about `seconds`: hosts whose power came back at once boot at once.
     """
     end = time.monotonic() + seconds
-    while None in (told := ask_once(peers)).values() and time.monotonic() < end:
+    while True:
+        told = ask_once(peers)
+        if all(answer and not answer["busy"] for answer in told.values()) or time.monotonic() >= end:
+            return told
         time.sleep(PAUSE_SECONDS)
-    return told
 
 
 def reasons_of(guests: Collection[str], told: Mapping[str, Answer | None]) -> tuple[dict[str, str], list[str]]:
     """Guest -> why it must not start here; and those of them of which it is not known who is to start them."""
     found: dict[str, str] = {}
     silent = sorted(name for name, answer in told.items() if answer is None)
+    busy = sorted(name for name, answer in told.items() if answer is not None and answer["busy"])
     claims = []
     for guest in sorted(guests):
         runs, starts = (sorted(name for name, answer in told.items() if answer is not None and guest in answer[key])
                         for key in ("runs", "starts"))
         if runs:
             found[guest] = f"it runs on {', '.join(runs)}"
-        elif starts or silent:
+        elif starts or silent or busy:
             claims.append(guest)
             found[guest] = (f"it starts with {', '.join(starts)}" if starts
-                            else f"it may run on {', '.join(silent)}, which did not answer")
+                            else f"it may run on {', '.join(silent)}, which did not answer" if silent
+                            else f"it may come to {', '.join(busy)}, where a plan is carried out or was cut off ({LOCK})")
     return found, claims
 
 
@@ -158,11 +165,17 @@ def guard(settings: Mapping[str, Any], auto: str = AUTO, kept: str = HELD, claim
     if now != before:
         write(kept, now)
     if claimed:
-        write(claims, claimed)
+        until = time.clock_gettime(time.CLOCK_BOOTTIME) + 2 * settings["wait_seconds"] + CLAIM_SECONDS
+        write(claims, {"guests": claimed, "until": round(until, 1)})
     for guest, reason in reasons.items():
         for path in there[guest]:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+                if os.path.islink(path):
+                    os.unlink(path)
+                else:
+                    # Somebody's own configuration is kept, where xendomains does not look.
+                    os.makedirs(f"{auto}-held", exist_ok=True)
+                    os.replace(path, f"{auto}-held/{os.path.basename(path)}")
         print(f"{guest} does not start with this host: {reason}", flush=True)
 
 

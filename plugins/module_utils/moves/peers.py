@@ -20,7 +20,7 @@ def peers_of(
     """Peers sorted by name. Raises ValueError for a host of the pool without an address, and for a bad address or port.
 
     `migration_address` comes first, and is enough; else it is the first of those that the inventory names. every_pool: hosts of other
-    pools as well, with `sends` false, since a guest whose disks they reach may start there.
+    pools as well, with `sends` false, where they have an address, since a guest whose disks they reach may start there.
     """
     found = []
     for name in sorted(set(variables) - {host}):
@@ -35,6 +35,9 @@ def peers_of(
             raise ValueError(f"host {name!r}: {errors[0]}")
         plain = {key: own[key] for key in _READ if key in own} | ({"ansible_host": extra} if extra else {})
         listed = firewall.addresses_of(name, plain)
+        if not listed and not sends:
+            # One of another pool that nothing here can reach by an address asks nothing either.
+            continue
         if not listed:
             raise ValueError(f"host {name!r}: migration_address: no value, allowed an address: neither network_bridges, network_vlans,"
                              f" network_bonds nor ansible_host has one at which {host!r} could reach it")

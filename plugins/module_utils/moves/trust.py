@@ -7,11 +7,12 @@ Pure functions over texts; the module `migration` reads and writes.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard, names
 
 KEY_DIR = "/etc/xenfold/migration"
 KEY, VOLUME_KEY, GUARD_KEY, KNOWN_HOSTS = "id_ed25519", "id_ed25519_volumes", "id_ed25519_guard", "known_hosts"
@@ -42,9 +43,9 @@ def ssh(name: str, port: int, key_dir: str = KEY_DIR, key: str = KEY) -> list[st
 
 
 def check_peers(
-    peers: Iterable[Mapping[str, Any]], check_mode: bool = False, volumes: bool = False, guard: bool = False,
+    peers: Iterable[Mapping[str, Any]], check_mode: bool = False, volumes: bool = False, guarded: bool = False,
 ) -> list[str]:
-    """What is wrong with peers, one line each: name, addresses, public_key, host_keys, with volumes volume_key, with guard guard_key and
+    """What is wrong with peers, one line each: name, addresses, public_key, host_keys, with volumes volume_key, with guarded guard_key and
     address; asked: false for one that told nothing; sends: false for one that sends no guests, and only asks."""
     errors: list[str] = []
     for number, peer in enumerate(peers):
@@ -53,13 +54,13 @@ def check_peers(
         errors += [f"{title}: {line}" for line in names.check("host", peer.get("name"))]
         for address in peer.get("addresses") or ():
             errors += [f"{title}: {line}" for line in names.check_address("addresses", address)]
-        if peer.get("address") is not None or guard:
+        if peer.get("address") is not None or guarded:
             errors += [f"{title}: {line}" for line in names.check_address("address", peer.get("address"))]
         if not peer.get("asked", True):
             continue
         if not peer.get("addresses"):
             errors.append(f"{title}: addresses: value {peer.get('addresses')!r}, allowed one or more")
-        own = ["public_key", *(["volume_key"] if volumes else []), *(["guard_key"] if guard else [])]
+        own = ["public_key", *(["volume_key"] if volumes else []), *(["guard_key"] if guarded else [])]
         for key, values in (*((key, [peer.get(key)]) for key in own), ("host_keys", peer.get("host_keys") or [None])):
             if values in ([""], [None]) and check_mode:
                 continue
@@ -82,16 +83,16 @@ def known_hosts(text: str, peers: Sequence[Mapping[str, Any]]) -> str:
     return "".join(f"{line}\n" for line in sorted(lines))
 
 
-def authorized_keys(text: str, peers: Sequence[Mapping[str, Any]], volumes: bool = False, guard: bool = False) -> str:
+def authorized_keys(text: str, peers: Sequence[Mapping[str, Any]], volumes: bool = False, guarded: bool = False) -> str:
     """authorized_keys with one line for each peer, one more that lets it fill volumes, and one that lets it ask which guests are here.
 
-    Lines without our marks stay as they are, with their order and their ends. Without `volumes` or `guard` a peer keeps what it may do
+    Lines without our marks stay as they are, with their order and their ends. Without `volumes` or `guarded` a peer keeps what it may do
     there, and gets nothing.
     """
     senders = [peer for peer in peers if peer.get("sends", True)]
     filled = _with_lines(text, senders, MARK, line_of)
     filled = _with_lines(filled, senders if volumes else _kept(senders), VOLUME_MARK, volume_line_of)
-    return _with_lines(filled, peers if guard else _kept(peers), GUARD_MARK, guard_line_of)
+    return _with_lines(filled, peers if guarded else _kept(peers), GUARD_MARK, guard_line_of)
 
 
 def _kept(peers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -142,10 +143,10 @@ def guard_peers(peers: Iterable[Mapping[str, Any]], key_dir: str = KEY_DIR) -> l
             for peer in sorted(peers, key=lambda peer: str(peer["name"]))]
 
 
-def guard_unit(wait_seconds: int) -> str:
+def guard_unit(wait_seconds: int, peers: int) -> str:
     """The part of xendomains' unit that lets the guard go before it. A guard that fails leaves guests down: they could run twice."""
-    # Debian's unit has five minutes for each command; the last questions begin when the time to wait is over.
-    timeout = max(_UNIT_SECONDS, wait_seconds + 120)
+    # Debian's unit has five minutes for each command; the last round of questions begins when the time to wait is over.
+    timeout = max(_UNIT_SECONDS, wait_seconds + 60 + int(guard.ASK_SECONDS) * math.ceil(peers / guard.AT_ONCE))
     return ("# Guests that another host may run are not started here: the other hosts are asked first.\n"
             "[Unit]\nWants=network-online.target\nAfter=network-online.target\n\n"
             f"[Service]\nTimeoutStartSec={timeout}\nExecStartPre=/usr/bin/python3 -I {GUARD}\n")

@@ -19,15 +19,17 @@ def recover(
 ) -> dict[str, Any]:
     """What starts elsewhere now that a host is off. guests: name -> definition, of the estate; off: all hosts without power.
 
-    A guest of the estate counts as one of that host when it should run and no host that answers has it, running or stored; one that the
-    inventory has on another silent host may run there, and stays unless that is off, too. Returns `problem`, to be planned; `leave`, the
-    guests that start elsewhere; `stays`, guest -> why, of those that do not; `notes`. Raises OperationError when it cannot be done at all.
+    A guest of the estate counts as one of that host when it should run and no host that answers has it, running or stored and not held
+    back there; one that the inventory has on another silent host may run there, and stays unless that is off, too. Returns `problem`, to
+    be planned; `leave`, the guests that start elsewhere; `stays`, guest -> why, of those that do not; `notes`. Raises OperationError when
+    it cannot be done at all.
     """
     if host in told:
         raise OperationError(f"host {host!r}: it answers, so it is not off; playbooks/drain.yml empties a host that works")
     seen = {**dict.fromkeys([host, *off], _NOTHING), **told}
     base = running.as_it_runs(running.in_state(problem, host, "closed"), seen)
-    there = {guest for answer in told.values() for guest in (*answer["guests"], *(answer.get("stored") or ()))}
+    there = {guest for answer in told.values() for guest in (
+        *answer["guests"], *(set(answer.get("stored") or ()) - set(answer.get("held") or ())))}
     lost = [workload for workload in problem["workloads"]
             if workload["name"] not in there and (guests.get(workload["name"]) or {}).get("state") == "running"]
     stays = {workload["name"]: why for workload in lost if (why := _bound(workload, seen))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -89,13 +90,15 @@ def _host(tmp_path, monkeypatch):
     ([says("xen02", has(["web01"], ["web01"])), says("xen03", has(starts=["web01"]))], {"web01": "it runs on xen02"}),
     ([says("xen02", NOBODY, code=255), says("xen03", has(["db01"]))],
      {"web01": "it may run on xen02, which did not answer", "db01": "it runs on xen03"}),
-    ([says("xen02", has(busy=True))], silent("xen02")),
+    ([says("xen02", has(busy=True))],
+     dict.fromkeys(("db01", "web01"), "it may come to xen02, where a plan is carried out or was cut off (LOCK)")),
     ([says("xen02", "no json")], silent("xen02")),
     ([says("xen02", '{"runs": 3}')], silent("xen02")),
     ([{"name": "xen02", "command": ["/no/such/ssh"]}], silent("xen02")),
 ], ids=["alone", "nobody", "runs", "starts", "both", "silent", "busy", "no-json", "no-lists", "no-ssh"])
 def test_guests_that_another_host_has_or_may_have_do_not_start(host, capsys, peers, held):
     linked, found = host.start(*peers)
+    held = {name: why.replace("LOCK", guard.LOCK) for name, why in held.items()}
     assert found == held
     # A guest of this host alone starts whatever the others say.
     assert linked == [guest for guest in ("db01", "local01", "web01") if guest not in held]
@@ -148,8 +151,17 @@ def test_of_two_hosts_with_a_link_neither_starts_the_guest_whoever_asks_first(ho
     host.start(says("xen02", has(["web01"], ["db01"])))
     # The other asks a little later: the one that is held for nobody knows whom is claimed, the one that runs there is not.
     assert host.tells() == has(starts=["db01", "local01"])
-    monkeypatch.setattr(guard, "CLAIM_SECONDS", 0.0)
+    claim = json.loads(host.claims.read_text())
+    assert claim["guests"] == ["db01"] and 0 < claim["until"] - time.clock_gettime(time.CLOCK_BOOTTIME) <= guard.CLAIM_SECONDS
+    host.claims.write_text(json.dumps(claim | {"until": 0.5}))
     assert host.tells() == has(starts=["local01"])
+
+
+def test_a_configuration_that_is_no_link_is_kept_where_nothing_starts_it(host):
+    (host.auto / "10-web01").unlink()
+    (host.auto / "web01.cfg").write_text("mine")
+    assert host.start(says("xen02", has(["web01"])))[0] == ["db01", "local01"]
+    assert (host.folder / "auto-held" / "web01.cfg").read_text() == "mine"
 
 
 def test_without_a_place_to_write_guests_are_held_all_the_same(host, capsys):
@@ -206,9 +218,12 @@ def test_the_guard_is_set_up_once(tmp_path, options):
     unit = (tmp_path / "unit" / "xenfold-guard.conf").read_text()
     assert f"ExecStartPre=/usr/bin/python3 -I {trust.GUARD}\n" in unit and "TimeoutStartSec=300\n" in unit
     command_cases.run("migration", call | {"output": {"changed": False}})
-    # Moves without such guests leave it as it is; a peer that is gone loses its line.
+    # When no such guest is left nobody is asked for any; a peer that is gone loses its line.
     unguarded = options | {"peers": [PEER, other, off], "guard": []}
-    command_cases.run("migration", {"input": unguarded, "output": {"changed": False, "guard_key": ""}})
+    command_cases.run("migration", {"input": unguarded, "output": {"changed": True, "guard_key": ""}})
+    assert json.loads((tmp_path / "guard.json").read_text())["guests"] == []
+    assert (tmp_path / "authorized_keys").read_text() == lines
+    command_cases.run("migration", {"input": unguarded, "output": {"changed": False}})
     command_cases.run("migration", {"input": options | {"peers": [], "guard": []}, "output": {"changed": True}})
     assert "xenfold-guard" not in (tmp_path / "authorized_keys").read_text()
 
@@ -222,12 +237,29 @@ def test_a_preview_on_bare_hosts_shows_the_guard_as_to_be_set_up(tmp_path, optio
     assert not (tmp_path / "guard.json").exists() and "(key to be made) xenfold-guard:xen02" in json.dumps(shown["diff"])
 
 
+@pytest.mark.parametrize(("peers", "seconds"), [(0, 300), (3, 300), (40, 420), (200, 570)])
+def test_systemd_waits_longer_than_the_guard_asks(peers, seconds):
+    wait = {0: 0, 3: 0}.get(peers, 300)
+    assert f"TimeoutStartSec={seconds}\n" in trust.guard_unit(wait, peers)
+
+
 def test_peers_that_do_not_answer_are_named_when_they_are_set_up(options, monkeypatch):
     command_cases.run("migration", {"input": options | {"peers": [PEER]}, "run": [{"command": ["systemctl", "daemon-reload"]}]})
-    found = {"10.9.0.2": {"runs": [], "starts": []}, "10.9.0.3": None}
-    monkeypatch.setattr(guard, "ask", lambda command, busy: found[command[-1].removeprefix("root@")])
+    # The first is busy with too many callers at first; the fourth took no part in the run.
+    answers = {"10.9.0.2": [None, NOBODY], "10.9.0.3": [None], "10.9.0.4": [None]}
+
+    def ask(command):
+        left = answers[command[-1].removeprefix("root@")]
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    monkeypatch.setattr(guard, "ask", ask)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
     second = PEER | {"name": "xen03", "address": "10.9.0.3"}
-    call = options | {"peers": [PEER, second]}
+    third = PEER | {"name": "xen04", "address": "10.9.0.4", "asked": False}
+    call = options | {"peers": [PEER, second, third]}
+    command_cases.run("migration", {"input": call | {"ask": ["xen04"]}})
     command_cases.run("migration", {"input": call | {"ask": ["xen02"]}})
     command_cases.run("migration", {"input": call | {"ask": ["xen02", "xen03"]}, "output": {"failed": True, "silent": ["xen03"]},
                                     "msg_contains": ["xen03: no answer to what the guard asks"]})
