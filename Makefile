@@ -42,7 +42,6 @@ lab-packages:
 	  test "$$(id -u)" = 0 || { echo "the lab needs packages; as root: apt-get install" $$missing; exit 1; }; \
 	  apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $$missing; \
 	fi
-	@$(PYTHON) -m lab.backports
 
 lab: lab-packages .vendor/stamp ## boot two Xen hosts in QEMU and run site.yml on them (root, Debian)
 	$(BIN)/python -m lab up --hosts 2
