@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import re
 import time
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,9 @@ from lab.state import Lab
 
 _SAVE_SECONDS = 300
 READY_SECONDS = 180
+_PAUSES, _PAUSE_SECONDS = 200, 0.05
+# Where Linux has its tables; Xen's are below, from ffff820000000000 to ffff87ffffffffff.
+_LINUX_FIRST = 0xFFFF_8800_0000_0000
 
 
 def save(lab: Lab, name: str, sync: bool = True) -> None:
@@ -27,8 +31,8 @@ def save(lab: Lab, name: str, sync: bool = True) -> None:
         raise LabError(f"save {name}: {', '.join(missing)} not running; run: python3 -m lab --name {lab.name} power-on HOST")
     if sync:
         ssh.call_all(lab, lab.hosts, "sync")
-    in_all(lab.hosts, lambda host: _pause(lab, host))
     try:
+        _pause_outside_guests(lab, name)
         in_all(lab.hosts, lambda host: _save_host(lab, host, name))
         lab.write_snapshots({**lab.snapshots(), name: {host: lab.disks(host) for host in lab.hosts}})
     finally:
@@ -61,6 +65,28 @@ def resume(lab: Lab, name: str) -> None:
     in_all(lab.hosts, lambda host: _go_on(lab, host))
     set_clock = f"date -u -s @{int(time.time()) + 1} > /dev/null"
     ssh.wait_ready(lab, lab.hosts, READY_SECONDS, process.alive, script=set_clock)
+
+
+def _pause_outside_guests(lab: Lab, name: str) -> None:
+    """Stop all hosts together at a moment when none of their CPUs is in a guest of Xen: such a state QEMU 7.2 saves and refuses to load."""
+    for _try in range(_PAUSES):
+        in_all(lab.hosts, lambda host: _pause(lab, host))
+        if not any(in_guest(_registers(lab, host)) for host in lab.hosts):
+            return
+        in_all(lab.hosts, lambda host: _go_on(lab, host))
+        time.sleep(_PAUSE_SECONDS)
+    raise LabError(f"save {name}: a guest was at work at each of {_PAUSES} looks; save it when guests are at rest")
+
+
+def _registers(lab: Lab, host: str) -> str:
+    with process.monitor(lab, host) as qmp:
+        return qmp.monitor("info registers -a")
+
+
+def in_guest(registers: str) -> bool:
+    """Whether a CPU is in a guest of Xen, by its descriptor table: in Xen itself and in a PV dom0 it is Xen's, at Xen's addresses."""
+    tables = re.findall(r"^GDT=\s+([0-9a-f]+)", registers, re.MULTILINE)
+    return any(int(base, 16) >= _LINUX_FIRST for base in tables)
 
 
 def _pause(lab: Lab, host: str) -> None:

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""States are saved at a moment when no CPU is in a guest of Xen. QEMU is false here; the scenarios save and restore for real."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab import snapshots
+from lab.errors import LabError
+from lab.state import Lab
+
+XEN, PV, GUEST = "ffff82d040461000", "ffff820000000000", "fffffe0000001000"
+
+
+def registers(*tables: str) -> str:
+    return "\n".join(f"CPU#{number}\nRIP=0\nGDT=     {table} 0000efff\nIDT=     {GUEST} 00000fff" for number, table in enumerate(tables))
+
+
+@pytest.mark.parametrize(("tables", "found"), [((XEN, PV), False), ((XEN, GUEST), True), ((GUEST, PV), True), ((), False)])
+def test_a_cpu_in_a_guest_is_told_by_its_table(tables: tuple[str, ...], found: bool) -> None:
+    assert snapshots.in_guest(registers(*tables)) is found
+
+
+@pytest.fixture(name="paused")
+def _paused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the hosts' CPUs are at, look after look, and what was done."""
+    told: dict[str, Any] = {"looks": {}, "done": []}
+    monkeypatch.setattr(snapshots, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(snapshots, "_pause", lambda _lab, host: told["done"].append(f"stop {host}"))
+    monkeypatch.setattr(snapshots, "_go_on", lambda _lab, host: told["done"].append(f"cont {host}"))
+    monkeypatch.setattr(snapshots, "_registers", lambda _lab, host: registers(*told["looks"][host].pop(0)))
+    return told
+
+
+def test_hosts_are_stopped_again_until_all_are_outside_of_guests(lab: Lab, paused: dict[str, Any]) -> None:
+    first, *others = lab.hosts
+    paused["looks"] = {first: [(XEN,), (GUEST,), (XEN,)], **{host: [(GUEST,), (XEN,), (PV,)] for host in others}}
+    snapshots._pause_outside_guests(lab, "converged")
+    assert sorted(paused["done"][-len(lab.hosts):]) == [f"stop {host}" for host in lab.hosts]
+    assert paused["done"].count(f"cont {first}") == (2 if others else 1)
+
+
+def test_guests_that_never_rest_are_told(lab: Lab, paused: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "_PAUSES", 3)
+    paused["looks"] = {host: [(GUEST,)] * 3 for host in lab.hosts}
+    with pytest.raises(LabError, match="save converged: a guest was at work at each of 3 looks"):
+        snapshots._pause_outside_guests(lab, "converged")
+    # They go on, as before the save.
+    assert paused["done"][-1].startswith("cont ")
