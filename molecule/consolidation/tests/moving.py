@@ -39,6 +39,13 @@ def counted(scene: Scene) -> list[int]:
     return sorted(said)
 
 
+def goes_on(scene: Scene, host: str) -> None:
+    """The guest counts on, by the console that this host has of it."""
+    log = f"/var/log/xen/console/guest-{GUEST}.log"
+    last = max(int(found) for found in re.findall(r"\bcount (\d+)", scene.run(host, f"cat {log}")))
+    scene.wait(host, f"grep -q 'count {last + 3}$' {log}", 60, f"xl list; tail -n 5 {log}")
+
+
 def where_on(scene: Scene, host: str) -> list[str]:
     """The domains of a host that are the guest, under any name."""
     return sorted(name for name in scene.domains(host) if name.startswith(GUEST))

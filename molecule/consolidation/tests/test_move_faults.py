@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from moving import GUEST, apply, begin, counted, plan, wanted, where, where_on
+from moving import GUEST, apply, begin, counted, goes_on, plan, wanted, where, where_on
 from scene import HOSTS, Scene
 
 from lab import faults
@@ -169,8 +169,10 @@ def test_a_dead_host_is_recovered_and_taken_back(moving: Scene, settings: dict[s
     moving.holds("xen01", f"! test -L /etc/xen/auto/10-{GUEST}")
     for guest in moving.on("xen01"):
         moving.wait("xen01", f"xl list {guest}", 180, "xl list")
-    counts_on(moving, "xen02")
+    # It was started anew, so its numbers are below those that the dead host has heard.
+    goes_on(moving, "xen02")
     back = moving.play("playbooks/return.yml", "both", words, given, 1200, limit=False)
     assert back.rc == 0, back.text
-    assert "xen01" not in (inventory / "drained.yml").read_text() if (inventory / "drained.yml").exists() else True
+    marks = inventory / "drained.yml"
+    assert not marks.exists() or "xen01" not in marks.read_text()
     moving.holds("xen01", f"! test -e /etc/xen/guests/{GUEST}.cfg")
