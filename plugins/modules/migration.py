@@ -68,7 +68,7 @@ options:
     type: bool
     default: false
   guard:
-    description: Guests that a peer could start as well. Without any, what is there of the guard stays.
+    description: Guests that a peer could start as well. Without any, a guard that is there asks for none, and what peers may ask stays.
     type: list
     elements: str
     default: []
@@ -202,6 +202,7 @@ def _silent(peers: list[dict[str, Any]], names_asked: list[str], key_dir: str) -
         left = [peer for peer in left if told[peer["name"]] is None]
         if not left or time.monotonic() >= end:
             break
+        # By chance, or those that were turned away together would come together again.
         time.sleep(random.uniform(0.5, 3))
     return [str(peer["name"]) for peer in left]
 
