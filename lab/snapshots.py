@@ -18,8 +18,9 @@ from lab.state import Lab
 _SAVE_SECONDS = 300
 READY_SECONDS = 180
 _PAUSES, _PAUSE_SECONDS = 200, 0.05
-# Where Linux has its tables; Xen's are below, from ffff820000000000 to ffff87ffffffffff.
-_LINUX_FIRST = 0xFFFF_8800_0000_0000
+_XEN_ADDRESSES = range(0xFFFF_8000_0000_0000, 0xFFFF_8800_0000_0000)
+# Bit of EFER that Xen sets, in itself and in its guests; a host that runs no Xen does not.
+_SVM_ENABLED = 0x1000
 
 
 def save(lab: Lab, name: str, sync: bool = True) -> None:
@@ -86,7 +87,8 @@ def _registers(lab: Lab, host: str) -> str:
 def in_guest(registers: str) -> bool:
     """Whether a CPU is in a guest of Xen, by its descriptor table: in Xen itself and in a PV dom0 it is Xen's, at Xen's addresses."""
     tables = re.findall(r"^GDT=\s+([0-9a-f]+)", registers, re.MULTILINE)
-    return any(int(base, 16) >= _LINUX_FIRST for base in tables)
+    modes = re.findall(r"^EFER=([0-9a-f]+)", registers, re.MULTILINE)
+    return any(int(mode, 16) & _SVM_ENABLED and int(base, 16) not in _XEN_ADDRESSES for base, mode in zip(tables, modes, strict=True))
 
 
 def _pause(lab: Lab, host: str) -> None:

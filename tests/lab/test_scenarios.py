@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,10 @@ SIDE_BY_SIDE = (("dom0",), ("powercut",))
 # Long: with make lab-soak alone.
 LONG = ("ifupdown", "storage", "uefi")
 LAST_LINES = 300
+# What ansible, pytest and molecule write where something went wrong, and the lines after it that say what.
+REASON = re.compile(r"fatal: |failed: \[|\[ERROR\]|^E  |^FAILED |: Failed$|Traceback")
+REASON_LINES = 30
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 SCENARIO_SECONDS = 3000 * ROUNDS
 
 
@@ -59,6 +64,13 @@ def passes(scenario: str, log: Path | None = None) -> bool:
     return code == 0
 
 
+def reasons(lines: Sequence[str], most: int = 120, width: int = 400) -> list[str]:
+    """The last lines of an output that say what went wrong, few enough to be read at the end of a long log."""
+    plain = [COLOUR.sub("", line)[:width] for line in lines]
+    wanted = sorted({at for begin, line in enumerate(plain) if REASON.search(line) for at in range(begin, begin + REASON_LINES)})
+    return [plain[at] for at in wanted if at < len(plain)][-most:]
+
+
 def row(scenarios: Sequence[str], folder: Path) -> list[str]:
     """Run scenarios one after the other; those that fail, with the end of what they said."""
     failed = []
@@ -69,8 +81,9 @@ def row(scenarios: Sequence[str], folder: Path) -> list[str]:
         good = passes(scenario, log)
         print(f"\nscenario {scenario}: {'passed' if good else 'failed'} in {time.monotonic() - begun:.0f} s, see {log}", flush=True)
         if not good:
-            last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-            failed.append("\n".join([f"scenario {scenario} failed; the end of {log}:", *last]))
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            print("\n".join(lines[-LAST_LINES:]), flush=True)
+            failed.append("\n".join([f"scenario {scenario} failed; of {log}:", *reasons(lines)]))
     return failed
 
 

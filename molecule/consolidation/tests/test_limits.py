@@ -62,7 +62,8 @@ def guests_play(scene: Scene, *words: str) -> int:
 def held(scene: Scene, host: str) -> str:
     """io.max of batch01's group when all of its threads are in it."""
     domid = scene.run(host, "xl domid batch01")
-    threads = scene.run(host, f"grep -l '^{domid}\\.xvda-' /proc/[0-9]*/comm | cut -d/ -f3").split()
+    # -s: processes that end while they are looked at are none of the guest's.
+    threads = scene.run(host, f"grep -ls '^{domid}\\.xvda-' /proc/[0-9]*/comm | cut -d/ -f3").split()
     assert threads
     group = "/sys/fs/cgroup/xenfold/guest-batch01"
     assert set(threads) <= set(scene.run(host, f"cat {group}/cgroup.procs").split())

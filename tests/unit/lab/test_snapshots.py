@@ -11,14 +11,21 @@ from lab import snapshots
 from lab.errors import LabError
 from lab.state import Lab
 
-XEN, PV, GUEST = "ffff82d040461000", "ffff820000000000", "fffffe0000001000"
+# Tables of Xen, of a PV dom0, of a Linux guest and of one that has just begun; plain: Linux without Xen.
+XEN, PV, GUEST, EARLY, PLAIN = "ffff82d040461000", "ffff820000000000", "fffffe0000001000", "000f5fe0", "fffffe0000001000 plain"
 
 
-def registers(*tables: str) -> str:
-    return "\n".join(f"CPU#{number}\nRIP=0\nGDT=     {table} 0000efff\nIDT=     {GUEST} 00000fff" for number, table in enumerate(tables))
+def registers(*cpus: str) -> str:
+    rows = []
+    for number, (table, *plain) in enumerate(cpu.split() for cpu in cpus):
+        mode = "0000000000000d01" if plain else "0000000000001d01"
+        rows.append(f"CPU#{number}\nRIP=0\nGDT=     {table} 0000efff\nIDT=     {GUEST} 00000fff\nEFER={mode}")
+    return "\n".join(rows)
 
 
-@pytest.mark.parametrize(("tables", "found"), [((XEN, PV), False), ((XEN, GUEST), True), ((GUEST, PV), True), ((), False)])
+@pytest.mark.parametrize(("tables", "found"), [
+    ((XEN, PV), False), ((XEN, GUEST), True), ((GUEST, PV), True), ((XEN, EARLY), True), ((PLAIN, PLAIN), False), ((), False),
+])
 def test_a_cpu_in_a_guest_is_told_by_its_table(tables: tuple[str, ...], found: bool) -> None:
     assert snapshots.in_guest(registers(*tables)) is found
 
