@@ -73,8 +73,8 @@ scenarios: .venv/dev.stamp .vendor/stamp
 lab-test: lab-packages .venv/dev.stamp .vendor/stamp ## the scenarios on real Xen hosts in QEMU (root, Debian, an hour)
 	$(BIN)/python -m pytest -s tests/lab
 
-lab-soak: lab-packages .venv/dev.stamp .vendor/stamp test-long ## the long and repeated ones, hours
-	XENFOLD_SOAK=10 $(BIN)/python -m pytest -s tests/lab
+lab-soak: lab-packages .venv/dev.stamp .vendor/stamp test-long ## the long and repeated ones, hours; one part: PART=storage
+	XENFOLD_SOAK=10 $(BIN)/python -m pytest -s tests/lab $(if $(PART),-k "$(PART)")
 
 bench-data:
 	@test -d "$(BENCH)" || { echo "make bench: BENCH: value '$(BENCH)', allowed the folder of the data (docs/benchmarks.md): make bench BENCH=/path/to/data"; exit 2; }

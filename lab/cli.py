@@ -68,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
     sub = add("power-off", "cut the power of a host", "host")
     sub.add_argument("--lose-unflushed", action="store_true", help="and lose what its disks were not told to make durable")
     sub.add_argument("--seed", type=int, metavar="N", help="lose each of these writes or not, by chance (default: lose all)")
-    add("power-on", "boot a host that is off, and wait for it", "host")
+    sub = add("power-on", "boot a host that is off, and wait for it", "host")
+    sub.add_argument("--without", default="", metavar="FEATURES", help="CPU features that it has not this time: bmi2,sha-ni")
     add("cut-network", "unplug all data NICs of a host", "host")
     add("join-network", "plug all data NICs of a host in again", "host")
     return top
@@ -214,7 +215,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
         lambda lab, args: faults.set_cable(lab, args.host, [faults.find_nic(lab, args.host, args.nic)], True)
     ),
     "power-off": _fault(_power_off),
-    "power-on": _fault(lambda lab, args: faults.power_on(lab, [args.host])),
+    "power-on": _fault(lambda lab, args: faults.power_on(lab, [args.host], without=args.without.split(",") if args.without else ())),
     "cut-network": _fault(lambda lab, args: faults.set_cable(lab, args.host, faults.data_nics(lab, args.host), False)),
     "join-network": _fault(lambda lab, args: faults.set_cable(lab, args.host, faults.data_nics(lab, args.host), True)),
 }

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Sequence
 
 from lab import images, process, qemu, snapshots, ssh
 from lab.console import say
@@ -15,6 +17,7 @@ from lab.state import Lab
 
 BOOT_SECONDS = 480
 _UNPLUG_SECONDS = 60
+_CPU_FEATURE = re.compile(r"[a-z0-9_.-]{1,32}")
 _SERIAL_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,20}")
 
 
@@ -119,11 +122,14 @@ def power_off(lab: Lab, host: str) -> None:
     say(f"{host}: " + ("power cut" if process.kill_host(lab, host) else "was off already"))
 
 
-def power_on(lab: Lab, hosts: list[str], timeout: float = BOOT_SECONDS) -> None:
-    """Boot hosts from their disks as they are, and wait for SSH."""
+def power_on(lab: Lab, hosts: list[str], timeout: float = BOOT_SECONDS, without: Sequence[str] = ()) -> None:
+    """Boot hosts from their disks as they are, and wait for SSH. without: CPU features that they have not until they are started again."""
+    for feature in without:
+        if not _CPU_FEATURE.fullmatch(feature):
+            raise LabError(f"--without {feature}: allowed: the name of a CPU feature as QEMU has it, such as bmi2 or sha-ni")
     for host in hosts:
         if process.alive(lab, host):
             raise LabError(f"power-on {host}: it is running")
     process.start_hub(lab)
-    snapshots.in_all(hosts, lambda host: process.start(lab, lab.machine(host)))
+    snapshots.in_all(hosts, lambda host: process.start(lab, dataclasses.replace(lab.machine(host), without=tuple(without))))
     ssh.wait_ready(lab, hosts, timeout, process.alive)

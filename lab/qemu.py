@@ -59,6 +59,8 @@ class Machine:
     ssh_port: int
     links: tuple[tuple[int, int], ...]  # for each data NIC: own port, port it sends to (UDP)
     disks: tuple[Disk, ...]
+    # CPU features, by QEMU's names, that it has not.
+    without: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -97,9 +99,10 @@ def command(machine: Machine, pidfile: Path, loadvm: str | None = None) -> list[
     spec = machine.spec
     words = ["qemu-system-x86_64", "-name", machine.name, "-M", "q35"]
     if machine.accel == "kvm":
-        words += ["-accel", "kvm", "-cpu", "host"]
+        accel, cpu = "kvm", "host"
     else:
-        words += ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", TCG_CPU]
+        accel, cpu = "tcg,thread=multi,tb-size=512", TCG_CPU
+    words += ["-accel", accel, "-cpu", ",".join([cpu, *(f"-{feature}" for feature in machine.without)])]
     words += ["-smp", "2", "-m", str(spec.memory_mib), "-uuid", system_uuid(machine.number)]
     words += ["-smbios", f"type=1,manufacturer=Xenfold,product=Lab,serial={machine.name},uuid={system_uuid(machine.number)}"]
     if spec.kind == "xen":

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -65,9 +66,9 @@ def plan(scene: Scene, settings: dict[str, Any]) -> None:
     assert done.rc == 0, done.text
 
 
-def begin(scene: Scene) -> None:
-    """One more guest on xen01, which counts."""
-    settings = wanted(scene, "xen01")
+def begin(scene: Scene, more: Mapping[str, Any] | None = None) -> None:
+    """One more guest on xen01, which counts. more: settings beside those of the estate."""
+    settings = {**wanted(scene, "xen01"), **(more or {})}
     plan(scene, settings)
     done = apply(scene, settings)
     assert done.rc == 0, done.text

@@ -38,6 +38,7 @@ from lab.state import Lab
             ["--name", "t", "power-off", "xen01", "--lose-unflushed"],
             "lab t does not log what is written to its disks; such a lab is made by: python3 -m lab --name t up --log-writes",
         ),
+        (["--name", "t", "power-on", "xen01", "--without", "bmi2,+x"], "--without +x: allowed: the name of a CPU feature as QEMU has it"),
         (["--name", "t", "power-off", "xen01", "--seed", "3"], "power-off xen01 --seed 3: allowed with --lose-unflushed only"),
     ],
 )

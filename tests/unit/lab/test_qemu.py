@@ -2,6 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,11 @@ def test_the_cpu_lacks_what_emulated_xen_stumbles_over() -> None:
     removed = values(words(machine()), "-cpu")[0].split(",")
     assert {"-smap", "-monitor", "-rdtscp", "-xsave", "-avx"} <= set(removed)
     assert values(words(machine(accel="kvm")), "-cpu") == ["host"]
+
+
+def test_a_host_can_have_less_of_a_cpu_than_the_others() -> None:
+    less = dataclasses.replace(machine(), without=("bmi2", "sha-ni"))
+    assert values(words(less), "-cpu") == [f"{qemu.TCG_CPU},-bmi2,-sha-ni"]
 
 
 def test_data_nics_have_a_speed_and_the_address_of_their_place() -> None:
