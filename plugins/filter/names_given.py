@@ -17,9 +17,9 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show which hosts have no power
+- name: Show which guests stay
   ansible.builtin.debug:
-    msg: "{{ hosts_off | default('') | xenfold.consolidation.names_given }}"
+    msg: "{{ stay | default('') | xenfold.consolidation.names_given }}"
 """
 
 RETURN = r"""
@@ -27,7 +27,7 @@ _value:
   description: The names, in their order, each once.
   type: list
   elements: str
-  sample: [xen02, xen03]
+  sample: [db01, web01]
 """
 
 from typing import Any

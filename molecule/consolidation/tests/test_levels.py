@@ -23,7 +23,7 @@ def differing(scene: Scene, settings: dict[str, Any]) -> dict[str, str]:
     folder = scene.folder / "levels"
     scene.play("playbooks/audit.yml", "both", ("-e", f"plan_dir={folder}"), settings, limit=False)
     report = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
-    return {found["host"]: found["message"] for found in report["findings"] if found["kind"] == "cpu_level"}
+    return {host: found["message"] for host, told in report["hosts"].items() for found in told["findings"] if found["kind"] == "cpu_level"}
 
 
 @pytest.mark.skipif(ROUNDS < 2, reason="takes fifteen minutes: make lab-soak")

@@ -314,9 +314,11 @@ def _arrays(host: str, arrays: Sequence[Mapping[str, Any]], wanted: _Wanted | No
         if asleep or (slots is not None and array["working"] < slots) or failed:
             state = "inactive" if asleep else "degraded"
             count = f"{array['working']} of {slots} members" if slots is not None else array["state"]
-            found = "; ".join([count, *parts, *([array["sync"]] if array["sync"] else [])])
+            # Which disks it should have nobody has written down.
+            left = [] if ours else [f"left: {disks}"]
+            found = "; ".join([count, *parts, *left, *([array["sync"]] if array["sync"] else [])])
             yield Finding(host, "array_degraded", item, found, f"{slots} of {slots} members" if slots is not None else "active",
-                          f"array {item} (/dev/{array['kernel_device']}) is {state}: {found}")
+                          f"array {array['name'] or item} (/dev/{array['kernel_device']}) is {state}: {found}")
         elif parts:
             names = ", ".join(member["serial"] for member in (ours or {"members": []})["members"])
             yield Finding(host, "array_disks", item, "; ".join(parts), names,

@@ -21,8 +21,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capac
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.guest_demand import demand_of, guest_disk_gib
 
 ESTATE_VARIABLES = ("estate_workloads", "estate_rules", "estate_policy")
-DRAINED = "estate_drained"
-KNOWN_VARIABLES = ("estate_host", DRAINED, *ESTATE_VARIABLES)
+DRAINED, OFF = "estate_drained", "estate_off"
+KNOWN_VARIABLES = ("estate_host", DRAINED, OFF, *ESTATE_VARIABLES)
 DEFAULT_POOL = "default"
 _PASSED = ("current", "movable", "storage", "live", "replica", "move_cost", "dirty_mbps")
 
@@ -45,6 +45,9 @@ def read_estate(
     for name in sorted(hosts):
         _check_names_of_variables(findings, ("hosts", name), hosts[name])
         _check_drained(findings, ("hosts", name), hosts[name].get(DRAINED))
+        if not isinstance(hosts[name].get(OFF, False), bool):
+            value = shown(hosts[name][OFF])
+            findings.note(("hosts", name, OFF), f"{OFF}: value {value}, allowed true or false, as playbooks/power.yml writes it")
         if options is not None:
             check_variables(findings, ("hosts", name), hosts[name], options)
     _check_names_of_variables(findings, ("estate",), variables)
@@ -190,7 +193,7 @@ def _host(
         "capacity_from": dict(sorted(sources.items())),
         "pool": told.get("pool") or DEFAULT_POOL,
         "zone": told.get("zone") or name,
-        "state": "drain" if host.get(DRAINED) is not None else told.get("state") or "active",
+        "state": "drain" if host.get(DRAINED) is not None or host.get(OFF) else told.get("state") or "active",
         "features": features,
         "limits": dict(sorted(limits.items())),
     }

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, Path
 
-PREFIXES = ("dom0_", "guests_", "migration_", "network_", "storage_")
+PREFIXES = ("dom0_", "guests_", "migration_", "network_", "power_", "storage_")
 """Variables of hosts that begin so belong to the roles of these names."""
 
 Options = Mapping[str, Mapping[str, Any]]

@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: stays_on
+short_description: Why a host may not be shut down
+version_added: 0.1.0
+author: The Xenfold Authors (@xenfold)
+description:
+  - A host may be shut down when it is drained, answers, has nothing that runs or would start there, and leaves enough hosts of its pool
+    on that have no guests and could take some, by its C(power_spares).
+positional: host, hostvars, hosts
+options:
+  _input:
+    description: What M(xenfold.consolidation.xl_move_info) returned, by host, of those that answered.
+    type: dict
+    required: true
+  host:
+    description: The host.
+    type: str
+    required: true
+  hostvars:
+    description: The variables of all hosts.
+    type: dict
+    required: true
+  hosts:
+    description: Names of all Xen hosts.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what keeps xen03 on
+  ansible.builtin.debug:
+    msg: "{{ found | xenfold.consolidation.stays_on('xen03', hostvars, groups.xen_hosts) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: A line for each reason; none when it may be shut down.
+  type: list
+  elements: str
+  sample: ["it is not drained: playbooks/drain.yml -e host=xen03"]
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.power import against
+
+
+def _stays_on(found: Mapping[str, Any], host: str, hostvars: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:
+    return against(host, found, {name: hostvars[name] for name in hosts})
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"stays_on": _stays_on}

@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether a host may be shut down. Pure, from what all hosts told and what the inventory says of them; standard library alone."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.marks import OFF_VARIABLE, VARIABLE
+
+SPARES = "power_spares"
+
+
+def against(host: str, found: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Everything that stands against it, one line each; empty when nothing does.
+
+    found: host -> the answer of xl_move_info, of those that answered; hosts: all of the estate -> their variables.
+    """
+    lines = [] if _drained(hosts[host]) else [f"it is not drained: playbooks/drain.yml -e host={host}"]
+    if host in found:
+        there = _there(found[host])
+        lines += [f"{', '.join(there)}: runs there, or would start there"] if there else []
+    else:
+        lines.append("it does not answer, so nobody knows what runs there")
+    least = hosts[host].get(SPARES, 1)
+    if isinstance(least, bool) or not str(least).isdecimal():
+        return [*lines, f"{SPARES}: value {least!r}, allowed a number, 0 or more"]
+    spare = [name for name, values in sorted(hosts.items()) if name != host and _pool(values) == _pool(hosts[host])
+             and not _drained(values) and values.get(OFF_VARIABLE) is not True and name in found and not _there(found[name])]
+    if len(spare) < int(least):
+        lines.append(f"{SPARES}: value {least}, so as many hosts of its pool that could take guests have to stay on without any; there"
+                     f" would be {len(spare)}{': ' + ', '.join(spare) if spare else ''}")
+    return lines
+
+
+def _drained(values: Mapping[str, Any]) -> bool:
+    return values.get(VARIABLE) is not None or (values.get("estate_host") or {}).get("state", "active") == "drain"
+
+
+def _pool(values: Mapping[str, Any]) -> str:
+    return str((values.get("estate_host") or {}).get("pool") or "")
+
+
+def _there(told: Mapping[str, Any]) -> list[str]:
+    """What a host runs, sends, receives or starts by itself."""
+    names = {str(domain["name"]) for domain in told["domains"]} | set(map(str, told.get("moving") or ()))
+    receiving = ["a guest that arrives"] if told.get("receiving") else []
+    starts = {guest for guest, state in (told.get("guests") or {}).items() if state == "autostart"}
+    return [*sorted(names | starts), *receiving]

@@ -1,0 +1,54 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which hosts may be shut down, and how it is remembered which are off."""
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.xenfold.consolidation.plugins.filter import hosts_off
+from ansible_collections.xenfold.consolidation.plugins.module_utils.operations import marks, power
+
+
+def on(*domains: str, **more: Any) -> dict[str, Any]:
+    return {"domains": [{"name": name} for name in domains], "moving": [], "receiving": [], "guests": {}, **more}
+
+
+DRAINED = {"estate_drained": []}
+
+
+@pytest.mark.parametrize(("found", "hosts", "told"), [
+    ({"a": on(), "b": on()}, {"a": DRAINED, "b": {}}, []),
+    ({"a": on(), "b": on()}, {"a": {"estate_host": {"state": "drain"}}, "b": {}}, []),
+    ({"a": on(), "b": on()}, {"a": {}, "b": {}}, ["it is not drained"]),
+    ({"b": on()}, {"a": DRAINED, "b": {}}, ["it does not answer"]),
+    ({"a": on("web01", guests={"web01": "running", "db01": "autostart"}), "b": on()}, {"a": DRAINED, "b": {}}, ["db01, web01: runs there"]),
+    ({"a": on(receiving=[7]), "b": on()}, {"a": DRAINED, "b": {}}, ["a guest that arrives: runs there"]),
+    # Not a spare: with guests, off, drained itself, silent, of another pool.
+    ({"a": on(), "b": on("web01")}, {"a": DRAINED, "b": {}}, ["power_spares: value 1"]),
+    ({"a": on(), "b": on()}, {"a": DRAINED, "b": {"estate_off": True}}, ["power_spares: value 1"]),
+    ({"a": on(), "b": on()}, {"a": DRAINED, "b": DRAINED}, ["power_spares: value 1"]),
+    ({"a": on()}, {"a": DRAINED, "b": {}}, ["power_spares: value 1"]),
+    ({"a": on(), "b": on()}, {"a": DRAINED, "b": {"estate_host": {"pool": "other"}}}, ["power_spares: value 1"]),
+    ({"a": on()}, {"a": {**DRAINED, "power_spares": 0}, "b": {}}, []),
+    ({"a": on(), "b": on()}, {"a": {**DRAINED, "power_spares": "2"}, "b": {}}, ["there would be 1: b"]),
+    ({"a": on()}, {"a": {**DRAINED, "power_spares": -1}, "b": {}}, ["power_spares: value -1, allowed a number, 0 or more"]),
+])
+def test_what_keeps_a_host_on(found: dict[str, Any], hosts: dict[str, Any], told: list[str]) -> None:
+    lines = power.against("a", found, hosts)
+    assert len(lines) == len(told) and all(part in line for part, line in zip(told, lines, strict=True)), lines
+
+
+def test_hosts_that_are_off_are_remembered_and_forgotten() -> None:
+    text = marks.switched(marks.switched("", "xen03", True), "xen01", True)
+    assert text.index("xen01") < text.index("xen03") and text.startswith("---\n# Written by playbooks/power.yml")
+    assert marks.switched(text, "xen03", True) == text
+    assert marks.switched(marks.switched(text, "xen01", False), "xen03", False) == ""
+    with pytest.raises(ValueError, match="it does not have the form xen_hosts, hosts, HOST, estate_off"):
+        marks.switched("xen_hosts: {hosts: {xen01: {}}}", "xen03", True)
+
+
+def test_hosts_off_are_those_of_the_command_line_and_of_the_inventory() -> None:
+    hostvars = {"a": {}, "b": {"estate_off": True}, "c": {"estate_off": False}}
+    assert hosts_off.FilterModule().filters()["hosts_off"](hostvars, "abc", "c,b") == ["c", "b"]
+    assert hosts_off.FilterModule().filters()["hosts_off"](hostvars, "abc") == ["b"]
