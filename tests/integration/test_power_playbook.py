@@ -42,6 +42,15 @@ class Connection(Local):
         self._connect()
         return super().exec_command(*args, **kwargs)
 '''
+# What lies in /run, as the lock, goes with a host.
+END = """
+import json, sys
+folder, host = sys.argv[1:]
+world = json.load(open(folder + "/world.json"))
+world["hosts"][host]["lock"] = None
+json.dump(world, open(folder + "/world.json", "w"))
+open(folder + "/power/" + host, "w").write("off")
+"""
 MAC = "52:54:00:aa:bb:01"
 
 
@@ -63,8 +72,8 @@ class Powered(Operations):
 
     def settings(self, **changes: object) -> None:
         """Variables of all hosts."""
-        end = f"sleep 1; echo off > {self.folder}/power/{{{{ inventory_hostname }}}}"
-        given = {"power_seconds": 20, "power_off_command": ["sh", "-c", end], "ansible_connection": "switched", **changes}
+        given = {"power_seconds": 20, "ansible_connection": "switched", **changes,
+                 "power_off_command": [sys.executable, "-c", END, str(self.folder), "{{ inventory_hostname }}"]}
         hosts = self.folder / "estate" / "hosts.yml"
         content = yaml.safe_load(hosts.read_text())
         content["all"]["children"]["xen_hosts"]["vars"] |= given
@@ -139,6 +148,13 @@ def test_a_host_is_woken_by_a_magic_packet(scene: Powered) -> None:
         code, text = scene.play("power", "-e", "host=xen03", "-e", "power=on")
         watch.join()
     assert (code, scene.is_on("xen03"), scene.off.exists()) == (0, True, False), text
+
+
+def test_a_host_that_somebody_works_on_stays_on(scene: Powered) -> None:
+    scene.has("xen03", lock="other")
+    code, text = scene.play("power", "-e", "host=xen03", "-e", "power=off")
+    assert (code, scene.is_on("xen03")) == (2, True), text
+    assert "somebody holds the lock (run other)" in text
 
 
 def test_a_host_that_was_switched_on_by_hand_is_told_to_others(scene: Powered) -> None:
