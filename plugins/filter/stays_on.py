@@ -10,7 +10,7 @@ author: The Xenfold Authors (@xenfold)
 description:
   - A host may be shut down when it is drained, answers, has nothing that runs or would start there, and leaves enough hosts of its pool
     on that have no guests and could take some, by its C(power_spares).
-positional: host, hostvars, hosts
+positional: host, hostvars, hosts, workloads
 options:
   _input:
     description: What M(xenfold.consolidation.xl_move_info) returned, by host, of those that answered.
@@ -29,6 +29,11 @@ options:
     type: list
     elements: str
     required: true
+  workloads:
+    description: The workloads of the estate's problem, whose C(replica) may be the host.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -51,8 +56,10 @@ from typing import Any
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.power import against
 
 
-def _stays_on(found: Mapping[str, Any], host: str, hostvars: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:
-    return against(host, found, {name: hostvars[name] for name in hosts})
+def _stays_on(
+    found: Mapping[str, Any], host: str, hostvars: Mapping[str, Any], hosts: Iterable[str], workloads: Iterable[Mapping[str, Any]] = (),
+) -> list[str]:
+    return against(host, found, {name: hostvars[name] for name in hosts}, workloads)
 
 
 class FilterModule:

@@ -120,15 +120,12 @@ def test_a_host_is_shut_down_and_woken_by_its_management_controller(scene: Power
     assert "xen03 is off" in text
     assert yaml.safe_load(scene.off.read_text()) == {"xen_hosts": {"hosts": {"xen03": {"estate_off": True}}}}
     code, text = scene.play("power", "-e", "host=xen03", "-e", "power=off")
-    assert (code, text.count("changed=0"), scene.is_on("xen03")) == (0, 4, False), text
-    # Nobody has to say that it is off.
-    code, text = scene.play("drain", "-e", "host=xen01")
-    assert (code, scene.where()["xen02"]) == (0, ["db01", "web01"]), text
+    assert (code, text.count("changed=0"), scene.is_on("xen03")) == (0, 3, False), text
     code, text = scene.play("power", "-e", "host=xen03", "-e", "power=on")
     assert (code, scene.is_on("xen03"), scene.off.exists()) == (0, True, False), text
     assert "xen03 is on; it is drained still: playbooks/return.yml -e host=xen03" in text
     code, text = scene.play("power", "-e", "host=xen03", "-e", "power=on")
-    assert (code, text.count("changed=0")) == (0, 4), text
+    assert (code, text.count("changed=0")) == (0, 3), text
 
 
 def test_a_host_is_woken_by_a_magic_packet(scene: Powered) -> None:
@@ -157,11 +154,25 @@ def test_a_host_that_somebody_works_on_stays_on(scene: Powered) -> None:
     assert "somebody holds the lock (run other)" in text
 
 
-def test_a_host_that_was_switched_on_by_hand_is_told_to_others(scene: Powered) -> None:
+def test_a_host_that_is_off_is_not_taken_back(scene: Powered) -> None:
     scene.off.write_text("xen_hosts: {hosts: {xen03: {estate_off: true}}}\n")
-    code, text = scene.play("drain", "-e", "host=xen01")
-    assert (code, scene.where()["xen01"]) == (2, ["db01", "web01"]), text
-    assert "xen03 answers; xen03 is off by off.yml of the inventory: playbooks/power.yml -e power=on" in text
+    code, text = scene.play("return", "-e", "host=xen03")
+    assert (code, scene.marks.exists()) == (2, True), text
+    assert "xen03 stays drained: it is off by off.yml of the inventory: playbooks/power.yml -e host=xen03 -e power=on" in text
+
+
+def test_a_mark_that_stands_elsewhere_is_told_before_anything_is_switched(scene: Powered) -> None:
+    scene.settings(estate_off=True)
+    code, text = scene.play("power", "-e", "host=xen03", "-e", "power=on")
+    assert code == 2 and "host xen03: estate_off: value true, which stands elsewhere than in" in text, text
+
+
+def test_a_controller_that_does_not_answer_is_told_before_the_host_goes(scene: Powered) -> None:
+    scene.settings(power_by="ipmi", power_ipmi_address="127.0.0.1", power_ipmi_port=1, power_ipmi_user="admin",
+                   power_ipmi_password="secret")
+    code, text = scene.play("power", "-e", "host=xen03", "-e", "power=off", "--check")
+    assert (code, scene.is_on("xen03"), scene.off.exists()) == (2, True, False), text
+    assert "Ask the management controller" in text and "secret" not in text, text
 
 
 @pytest.mark.parametrize(("arguments", "settings", "message"), [
@@ -171,6 +182,8 @@ def test_a_host_that_was_switched_on_by_hand_is_told_to_others(scene: Powered) -
     (("host=xen03", "power=off"), {"power_spares": 2}, "power_spares: value 2, so as many hosts of its pool"),
     (("host=xen03", "power=off"), {"power_by": "ipmi", "power_ipmi_user": "admin"},
      "host 'xen03': power_ipmi_address, power_ipmi_password: missing, allowed what power_by ipmi needs"),
+    (("host=xen03", "power=off"), {"power_by": "wake_on_lan", "power_mac": "52:54"}, "power_mac: value 52:54, allowed a MAC address"),
+    (("host=xen03", "power=off"), {"power_ipmi_pasword": "hunter2"}, "power_ipmi_pasword: unknown key with value '(not shown)'"),
     (("host=xen03", "power=off"), {"power_by": "phone"}, "value of power_by must be one of: ipmi, wake_on_lan, hand, got: phone"),
     (("host=xen03", "power=off"), {"power_seconds": 5}, "host 'xen03': power_seconds: value 5, allowed 10 to 7200"),
 ])

@@ -13,6 +13,9 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findi
 PREFIXES = ("dom0_", "guests_", "migration_", "network_", "power_", "storage_")
 """Variables of hosts that begin so belong to the roles of these names."""
 
+HIDDEN = "(not shown)"
+"""In place of the value of a mistyped password: what is called so, more or less."""
+
 Options = Mapping[str, Mapping[str, Any]]
 
 
@@ -33,7 +36,7 @@ def check_variables(findings: Findings, root: Path, variables: Mapping[str, Any]
             continue
         if name not in options:
             known = [option for option in options if option.startswith(prefix)]
-            findings.unknown((*root, name), "variables", name, value, known)
+            findings.unknown((*root, name), "variables", name, HIDDEN if "pas" in name else value, known)
         elif options[name].get("choices") and value is not None:
             _check_choices(findings, (*root, name), name, value, options[name])
 

@@ -6,12 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.xenfold.consolidation.plugins.filter import hosts_off
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations import marks, power
 
 
 def on(*domains: str, **more: Any) -> dict[str, Any]:
-    return {"domains": [{"name": name} for name in domains], "moving": [], "receiving": [], "guests": {}, **more}
+    return {"domains": [{"name": name} for name in domains], "moving": [], "receiving": [], "guests": {}, "xen": True, **more}
 
 
 DRAINED = {"estate_drained": []}
@@ -30,6 +29,11 @@ DRAINED = {"estate_drained": []}
     ({"a": on(), "b": on()}, {"a": DRAINED, "b": DRAINED}, ["power_spares: value 1"]),
     ({"a": on()}, {"a": DRAINED, "b": {}}, ["power_spares: value 1"]),
     ({"a": on(), "b": on()}, {"a": DRAINED, "b": {"estate_host": {"pool": "other"}}}, ["power_spares: value 1"]),
+    ({"a": on(), "b": on(xen=False)}, {"a": DRAINED, "b": {}}, ["power_spares: value 1"]),
+    ({"a": on(), "b": on()}, {"a": DRAINED, "b": {"estate_host": {"state": "closed"}}}, ["power_spares: value 1"]),
+    ({"a": on(), "b": on()}, {"a": DRAINED, "b": {"estate_host": {"pool": "default"}}}, []),
+    # Shut down for its move, and started nowhere yet.
+    ({"a": on(journals={"db01": {"stage": "down"}}), "b": on()}, {"a": DRAINED, "b": {}}, ["db01: on its way; go on with what moves it"]),
     ({"a": on()}, {"a": {**DRAINED, "power_spares": 0}, "b": {}}, []),
     ({"a": on(), "b": on()}, {"a": {**DRAINED, "power_spares": "2"}, "b": {}}, ["there would be 1: b"]),
     ({"a": on()}, {"a": {**DRAINED, "power_spares": -1}, "b": {}}, ["power_spares: value -1, allowed a number, 0 or more"]),
@@ -39,6 +43,11 @@ def test_what_keeps_a_host_on(found: dict[str, Any], hosts: dict[str, Any], told
     assert len(lines) == len(told) and all(part in line for part, line in zip(told, lines, strict=True)), lines
 
 
+def test_second_copies_keep_a_host_on() -> None:
+    lines = power.against("a", {"a": on(), "b": on()}, {"a": DRAINED, "b": {}}, [{"name": "web01", "replica": "a"}, {"name": "db01"}])
+    assert lines == ["it keeps the second copy of web01 (replica)"]
+
+
 def test_hosts_that_are_off_are_remembered_and_forgotten() -> None:
     text = marks.switched(marks.switched("", "xen03", True), "xen01", True)
     assert text.index("xen01") < text.index("xen03") and text.startswith("---\n# Written by playbooks/power.yml")
@@ -46,9 +55,3 @@ def test_hosts_that_are_off_are_remembered_and_forgotten() -> None:
     assert marks.switched(marks.switched(text, "xen01", False), "xen03", False) == ""
     with pytest.raises(ValueError, match="it does not have the form xen_hosts, hosts, HOST, estate_off"):
         marks.switched("xen_hosts: {hosts: {xen01: {}}}", "xen03", True)
-
-
-def test_hosts_off_are_those_of_the_command_line_and_of_the_inventory() -> None:
-    hostvars = {"a": {}, "b": {"estate_off": True}, "c": {"estate_off": False}}
-    assert hosts_off.FilterModule().filters()["hosts_off"](hostvars, "abc", "c,b") == ["c", "b"]
-    assert hosts_off.FilterModule().filters()["hosts_off"](hostvars, "abc") == ["b"]
