@@ -17,9 +17,9 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show which guests stay
+- name: Show which hosts have no power
   ansible.builtin.debug:
-    msg: "{{ stay | default('') | xenfold.consolidation.names_given }}"
+    msg: "{{ hosts_off | default('') | xenfold.consolidation.names_given }}"
 """
 
 RETURN = r"""
@@ -27,7 +27,7 @@ _value:
   description: The names, in their order, each once.
   type: list
   elements: str
-  sample: [db01, web01]
+  sample: [xen02, xen03]
 """
 
 from typing import Any
