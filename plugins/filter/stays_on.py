@@ -10,7 +10,7 @@ author: The Xenfold Authors (@xenfold)
 description:
   - A host may be shut down when it is drained, answers, has nothing that runs or would start there, and leaves enough hosts of its pool
     on that have no guests and could take some, by its C(power_spares).
-positional: host, hostvars, hosts, workloads
+positional: host, problem, spares
 options:
   _input:
     description: What M(xenfold.consolidation.xl_move_info) returned, by host, of those that answered.
@@ -20,26 +20,20 @@ options:
     description: The host.
     type: str
     required: true
-  hostvars:
-    description: The variables of all hosts.
+  problem:
+    description: The problem of the estate, as M(xenfold.consolidation.estate) returns it.
     type: dict
     required: true
-  hosts:
-    description: Names of all Xen hosts.
-    type: list
-    elements: str
-    required: true
-  workloads:
-    description: The workloads of the estate's problem, whose C(replica) may be the host.
-    type: list
-    elements: dict
-    default: []
+  spares:
+    description: The C(power_spares) of the host.
+    type: int
+    default: 1
 """
 
 EXAMPLES = r"""
 - name: Show what keeps xen03 on
   ansible.builtin.debug:
-    msg: "{{ found | xenfold.consolidation.stays_on('xen03', hostvars, groups.xen_hosts) }}"
+    msg: "{{ found | xenfold.consolidation.stays_on('xen03', estate.problem) }}"
 """
 
 RETURN = r"""
@@ -50,16 +44,13 @@ _value:
   sample: ["it is not drained: playbooks/drain.yml -e host=xen03"]
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.power import against
 
 
-def _stays_on(
-    found: Mapping[str, Any], host: str, hostvars: Mapping[str, Any], hosts: Iterable[str], workloads: Iterable[Mapping[str, Any]] = (),
-) -> list[str]:
-    return against(host, found, {name: hostvars[name] for name in hosts}, workloads)
+def _stays_on(found: dict[str, Any], host: str, problem: dict[str, Any], spares: Any = 1) -> list[str]:
+    return against(host, found, problem, spares)
 
 
 class FilterModule:

@@ -3,23 +3,22 @@
 """Whether a host may be shut down. Pure, from what all hosts told and what the inventory says of them; standard library alone."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import DEFAULT_POOL
-from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.marks import OFF_VARIABLE, VARIABLE
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.running import STARTS_ONLY, Told, unfinished
 
 SPARES = "power_spares"
 
 
-def against(host: str, found: Told, hosts: Mapping[str, Mapping[str, Any]], workloads: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+def against(host: str, found: Told, problem: Mapping[str, Any], least: Any = 1) -> list[str]:
     """Everything that stands against it, one line each; empty when nothing does.
 
-    found: host -> the answer of xl_move_info, of those that answered; hosts: all of the estate -> their variables; workloads: those of the
-    estate's problem.
+    found: host -> the answer of xl_move_info, of those that answered; problem: that of the estate, in which a host that is drained or off
+    has the state drain; least: the host's power_spares.
     """
-    lines = [] if _state(hosts[host]) == "drain" else [f"it is not drained: playbooks/drain.yml -e host={host}"]
+    hosts = {entry["name"]: entry for entry in problem["hosts"]}
+    lines = [] if hosts[host]["state"] == "drain" else [f"it is not drained: playbooks/drain.yml -e host={host}"]
     if host in found:
         there = _there(found[host])
         lines += [f"{', '.join(there)}: runs there, or would start there"] if there else []
@@ -28,27 +27,16 @@ def against(host: str, found: Told, hosts: Mapping[str, Mapping[str, Any]], work
     # One that is down in the middle of its move may have its only whole disks there.
     moving = unfinished(found)
     lines += [f"{', '.join(moving)}: on its way; go on with what moves it, playbooks/drain.yml or apply.yml"] if moving else []
-    copies = sorted(workload["name"] for workload in workloads if workload.get("replica") == host)
+    copies = sorted(workload["name"] for workload in problem["workloads"] if workload.get("replica") == host)
     lines += [f"it keeps the second copy of {', '.join(copies)} (replica)"] if copies else []
-    least = hosts[host].get(SPARES, 1)
     if isinstance(least, bool) or not str(least).isdecimal():
         return [*lines, f"{SPARES}: value {least!r}, allowed a number, 0 or more"]
-    spare = [name for name, values in sorted(hosts.items()) if name != host and _pool(values) == _pool(hosts[host])
-             and _state(values) == "active" and name in found and found[name].get("xen") and not _there(found[name])]
+    spare = [name for name, entry in sorted(hosts.items()) if name != host and entry["pool"] == hosts[host]["pool"]
+             and entry["state"] == "active" and name in found and found[name].get("xen") and not _there(found[name])]
     if len(spare) < int(least):
         lines.append(f"{SPARES}: value {least}, so as many hosts of its pool that could take guests have to stay on without any; there"
                      f" would be {len(spare)}{': ' + ', '.join(spare) if spare else ''}")
     return lines
-
-
-def _state(values: Mapping[str, Any]) -> str:
-    if values.get(OFF_VARIABLE) or values.get(VARIABLE) is not None:
-        return "drain"
-    return str((values.get("estate_host") or {}).get("state") or "active")
-
-
-def _pool(values: Mapping[str, Any]) -> str:
-    return str((values.get("estate_host") or {}).get("pool") or DEFAULT_POOL)
 
 
 def _there(told: Mapping[str, Any]) -> list[str]:

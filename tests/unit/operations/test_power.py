@@ -13,6 +13,16 @@ def on(*domains: str, **more: Any) -> dict[str, Any]:
     return {"domains": [{"name": name} for name in domains], "moving": [], "receiving": [], "guests": {}, "xen": True, **more}
 
 
+def problem(hosts: dict[str, Any], *workloads: dict[str, Any]) -> dict[str, Any]:
+    """As the estate makes it of such variables."""
+    found = []
+    for name, values in hosts.items():
+        told = values.get("estate_host", {})
+        drained = "estate_drained" in values or values.get("estate_off")
+        found.append({"name": name, "pool": told.get("pool", "default"), "state": "drain" if drained else told.get("state", "active")})
+    return {"hosts": found, "workloads": list(workloads)}
+
+
 DRAINED = {"estate_drained": []}
 
 
@@ -39,12 +49,13 @@ DRAINED = {"estate_drained": []}
     ({"a": on()}, {"a": {**DRAINED, "power_spares": -1}, "b": {}}, ["power_spares: value -1, allowed a number, 0 or more"]),
 ])
 def test_what_keeps_a_host_on(found: dict[str, Any], hosts: dict[str, Any], told: list[str]) -> None:
-    lines = power.against("a", found, hosts)
+    lines = power.against("a", found, problem(hosts), hosts["a"].get("power_spares", 1))
     assert len(lines) == len(told) and all(part in line for part, line in zip(told, lines, strict=True)), lines
 
 
 def test_second_copies_keep_a_host_on() -> None:
-    lines = power.against("a", {"a": on(), "b": on()}, {"a": DRAINED, "b": {}}, [{"name": "web01", "replica": "a"}, {"name": "db01"}])
+    estate = problem({"a": DRAINED, "b": {}}, {"name": "web01", "replica": "a"}, {"name": "db01"})
+    lines = power.against("a", {"a": on(), "b": on()}, estate)
     assert lines == ["it keeps the second copy of web01 (replica)"]
 
 
