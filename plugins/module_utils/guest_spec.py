@@ -8,6 +8,7 @@ Shared by the estate, the role `guests` and the module `xl_guest`. xl itself acc
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +46,7 @@ GUEST_SPEC: dict[str, dict[str, Any]] = {
             "name": {"type": "str"},
             "size_gib": {"type": "float"},
             "volume_group": {"type": "str"},
+            "drbd_minor": {"type": "int"},
             "image": {"type": "str"},
             "path": {"type": "str"},
             "format": {"type": "str", "choices": ["raw", "qcow2", "vhd"], "default": "raw"},
@@ -116,7 +118,7 @@ _RANGES = {
     "max_event_channels": (16, 131072, ""), "rate_mbps": (1, 400_000, "Mbit/s"), "mtu": (68, 65535, "bytes"),
     "receive_mbps": (1, 400_000, "Mbit/s"), "min_mbps": (1, 400_000, "Mbit/s"), "read_mibps": (1, 1_000_000, "MiB/s"),
     "write_mibps": (1, 1_000_000, "MiB/s"), "read_iops": (1, 100_000_000, "requests a second"),
-    "write_iops": (1, 100_000_000, "requests a second"),
+    "write_iops": (1, 100_000_000, "requests a second"), "drbd_minor": (0, 3999, ""),
 }
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
 _NAME_ALLOWED = (
@@ -140,6 +142,10 @@ _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LARGEST_DEVICE_MAPPER_NAME = 127
 _SUFFIX = ".filling"
 """The longest that the name of a volume ends in for a while (lvm/volumes.py; `.removed` in removal/plan.py)."""
+META_SUFFIX = ".drbd"
+"""What the name of the volume ends in that has DRBD's own data about a replicated disk."""
+DRBD = "drbd:"
+"""What the target of a replicated disk begins with; its resource is called like its volume."""
 _TYPES: dict[str, tuple[Any, str]] = {
     "str": (str, "a text"), "int": (int, "a whole number"), "float": ((int, float), "a number"),
     "bool": (bool, "true or false"), "list": (list, "a list"), "dict": (Mapping, "a mapping of keys and values"),
@@ -283,6 +289,19 @@ def cpus_are_sound(cpus: str) -> bool:
     return cpus == "all" or all(match and int(match[1]) <= int(match[2] or match[1]) <= _LAST_CPU for match in matches)
 
 
+def _check_replicated(key: str, kind: str, disk: Guest) -> list[str]:
+    """A disk with a second copy on another host, by DRBD."""
+    if "drbd_minor" not in disk:
+        return []
+    value = disk["drbd_minor"]
+    if kind == "hvm":
+        # libxl gives QEMU the name of the resource as a path (libxl_device_disk with `script`).
+        return [_wrong(f"{key}.drbd_minor", value, "only for the types pvh and pv, since QEMU cannot open such a disk; this guest is hvm")]
+    if "volume_group" not in disk:
+        return [_wrong(f"{key}.drbd_minor", value, "only beside volume_group, whose volume of each host is a copy")]
+    return [_wrong(f"{key}.drbd_minor", value, "only for a disk that the guest writes (access rw)")] if disk.get("access") == "ro" else []
+
+
 def _check_path(key: str, path: str) -> list[str]:
     plain = path.startswith("/") and not path.endswith("/") and not any(c.isspace() or c in ",'\"\\" for c in path)
     return [] if plain else [_wrong(key, path, "an absolute path without spaces, commas, quotes and backslashes")]
@@ -298,12 +317,14 @@ def _check_disks(guest: Guest) -> list[str]:
         key = f"disks[{index}]"
         errors += _check_cdrom(key, guest["type"], disk) if disk.get("cdrom") else _check_disk_source(key, guest["name"], disk)
         errors += _check_backend(key, guest, disk, ("volume_group", "limits", "cdrom"))
+        errors += _check_replicated(key, guest["type"], disk)
         if "vdev" in disk and not disk.get("cdrom") and not _VDEV[guest["type"]].fullmatch(disk["vdev"]):
             named = "xvda to xvdz" + (", hda to hdd, sda to sdz" if guest["type"] == "hvm" else "")
             errors.append(_wrong(f"{key}.vdev", disk["vdev"], f"{named} for type {guest['type']}"))
         errors += _check_limits(f"{key}.limits", disk)
         errors += _check_access(key, guest["type"], disk, vdevs[index])
-    errors += _twice("name", [(f"disks[{index}].name", disk.get("name")) for index, disk in enumerate(disks)])
+    for key, kind in (("name", "name"), ("drbd_minor", "number")):
+        errors += _twice(kind, [(f"disks[{index}].{key}", disk.get(key)) for index, disk in enumerate(disks)])
     # xvda and hda of an HVM guest are the same disk to its BIOS, so only the letter tells disks apart.
     letters: dict[str, str] = {}
     for index, vdev in enumerate(vdevs):
@@ -412,7 +433,7 @@ def _check_disk_source(key: str, name: str, disk: Guest) -> list[str]:
     if "image" in disk and not _NAME.fullmatch(disk["image"]):
         errors.append(_wrong(f"{key}.image", disk["image"], "the name of a disk image: lower-case letters, digits, '.' and '-'"))
     if not errors:
-        volume = f"{name}-{disk['name']}" + (_SUFFIX if "image" in disk else "")
+        volume = f"{name}-{disk['name']}" + (_SUFFIX if "image" in disk else META_SUFFIX if "drbd_minor" in disk else "")
         device = _mapped(disk["volume_group"], volume)
         if len(device) > _LARGEST_DEVICE_MAPPER_NAME:
             errors.append(_wrong(f"{key}.name", disk["name"], f"shorter names: the device would be {device}, "
@@ -513,6 +534,8 @@ def _between(guests: Sequence[Guest], one_host: bool) -> list[str]:
     for number, guest in enumerate(guests):
         claims = [("name", "name", guest["name"]), ("uuid", "uuid", guest["uuid"])]
         claims += [(f"networks[{index}].mac", "mac", net["mac"]) for index, net in enumerate(guest["networks"])]
+        claims += [(f"disks[{index}].drbd_minor", "number", disk["drbd_minor"]) for index, disk in enumerate(guest["disks"])
+                   if disk["drbd_minor"] is not None]
         claims += [(f"pci[{index}].address", "device", device["address"]) for index, device in enumerate(guest["pci"]) if one_host]
         for index, disk in enumerate(guest["disks"]):
             if not disk["target"]:
@@ -593,8 +616,7 @@ def normalise(guest: Guest) -> dict[str, Any]:
         disk["limits"] = given(disk["limits"] or {}) or None
         disk["cdrom"] = bool(disk["cdrom"])
         disk["access"] = "ro" if disk["cdrom"] else disk["access"]
-        volume = f"/dev/{disk['volume_group']}/{volume_name(name, disk['name'])}" if disk["volume_group"] else None
-        disk["target"] = disk["path"] or volume
+        disk["target"] = disk["path"] or (_target(name, disk) if disk["volume_group"] else None)
     full["disks"] = disks
     full["networks"] = _networks(full)
     full["pci"] = [{"address": device["address"].lower(), "permissive": bool(device.get("permissive"))} for device in full["pci"]]
@@ -604,6 +626,11 @@ def normalise(guest: Guest) -> dict[str, Any]:
     boot["kernel"] = boot["kernel"] or GRUB.get(full["type"])
     full["boot"] = boot
     return full
+
+
+def _target(name: str, disk: Guest) -> str:
+    volume = volume_name(name, disk["name"])
+    return f"/dev/{disk['volume_group']}/{volume}" if disk["drbd_minor"] is None else f"{DRBD}{volume}"
 
 
 def _uuid(guest: Guest) -> str:
@@ -637,10 +664,17 @@ def with_cpuid(guest: Guest, lines: Sequence[str]) -> Guest:
     return {**guest, "cpuid": list(lines)} if takes else guest
 
 
+def _meta_size_gib(size_gib: float) -> float:
+    """Of DRBD's data about a disk: a bit for each 4 KiB, its log of 32 KiB and a block of 4 KiB (drbd.conf(5) 8.4, flexible meta-disk),
+    in whole MiB."""
+    return (1 + math.ceil(size_gib * 1024 / 32768)) / 1024
+
+
 def volumes_of(guests: Iterable[Guest]) -> list[dict[str, Any]]:
-    """The logical volumes of sound guests: name, volume_group and size_gib of each, sorted."""
-    volumes = [
-        {"name": volume_name(guest["name"], disk["name"]), "volume_group": disk["volume_group"], "size_gib": disk["size_gib"]}
-        for guest in map(normalise, guests) for disk in guest["disks"] if disk["volume_group"]
-    ]
+    """The logical volumes of sound guests, a replicated disk having two: name, volume_group and size_gib of each, sorted."""
+    disks = [(volume_name(guest["name"], disk["name"]), disk)
+             for guest in map(normalise, guests) for disk in guest["disks"] if disk["volume_group"]]
+    volumes = [{"name": name, "volume_group": disk["volume_group"], "size_gib": disk["size_gib"]} for name, disk in disks]
+    volumes += [{"name": name + META_SUFFIX, "volume_group": disk["volume_group"], "size_gib": _meta_size_gib(disk["size_gib"])}
+                for name, disk in disks if disk["drbd_minor"] is not None]
     return sorted(volumes, key=lambda volume: (volume["volume_group"], volume["name"]))

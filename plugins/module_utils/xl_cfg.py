@@ -7,6 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import DRBD
+
+DRBD_SCRIPT = "block-drbd"
+"""Of drbd-utils: makes the resource primary when a guest gets the disk, and secondary when it gives it up."""
 HEADER = "# Written by Xenfold; changes by hand are lost.\n"
 
 
@@ -22,8 +26,11 @@ def disk_text(disk: Mapping[str, Any]) -> str:
         words.append("devtype=cdrom")
     if disk["backend"]:
         words.append(f"backend={disk['backend']}")
-    if disk["target"]:
-        words.append(f"target={disk['target']}")
+    target = disk["target"] or ""
+    if target.startswith(DRBD):
+        words.append(f"script={DRBD_SCRIPT}")
+    if target:
+        words.append(f"target={target.removeprefix(DRBD)}")
     return ",".join(words)
 
 

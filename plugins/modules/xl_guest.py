@@ -99,6 +99,11 @@ options:
           volume_group:
             description: Volume group of the volume.
             type: str
+          drbd_minor:
+            description:
+              - Makes the disk a replicated one, for M(xenfold.consolidation.drbd_resources), which makes it. The number of its resource, 0
+                to 3999, one in the whole estate. The guest has type pvh or pv.
+            type: int
           image:
             description:
               - Name of the disk image that a new volume is filled with, for M(xenfold.consolidation.guest_image), which makes it. A volume

@@ -169,6 +169,10 @@ journals:
   description: By guest what is written of its last move with its disks from this host - stage, phase, from, to, step and run.
   returned: when O(volumes)
   type: dict
+resources:
+  description: The replicated disks of this host by the names of their resources, as M(xenfold.consolidation.drbd_resources) returns them.
+  returned: when O(volumes)
+  type: dict
 deaf_volumes:
   description: Those of O(volume_peers) on which no volumes can be filled, with the reason.
   returned: when O(volumes)

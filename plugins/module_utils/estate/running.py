@@ -7,6 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def placed(given: Mapping[str, Any], home: str) -> dict[str, Any]:
+    """A workload on a host. Where that is its replica, the two copies have exchanged their parts."""
+    workload = {**given, "current": home}
+    if workload.get("replica") == home:
+        del workload["replica"]
+        if given.get("current") not in (None, home):
+            workload["replica"] = given["current"]
+    return workload
+
+
 def keep_running(problem: Mapping[str, Any], found: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """The problem with `current` of every guest that a host has, and no move allowed for any of them.
 
@@ -25,7 +35,7 @@ def keep_running(problem: Mapping[str, Any], found: Mapping[str, Mapping[str, st
     drained = {host["name"] for host in problem.get("hosts") or () if host.get("state") == "drain"}
     workloads = []
     for given in problem["workloads"]:
-        workload = {**given, "current": where[given["name"]]} if given["name"] in where else dict(given)
+        workload = placed(given, where[given["name"]]) if given["name"] in where else dict(given)
         if workload.get("current") in drained and given["name"] not in where:
             if workload.get("storage") != "shared" or workload.get("movable") is False:
                 continue

@@ -105,6 +105,7 @@ def check_workload(findings: Findings, path: Path, workload: Any, number: int) -
     if isinstance(workload.get("demand"), Mapping):
         _check_demand(findings, path, item, workload)
     _check_mobility(findings, path, item, workload)
+    _check_replication(findings, path, item, workload)
     return len(findings.all) == before
 
 
@@ -193,6 +194,26 @@ def _check_mobility(findings: Findings, path: Path, item: str, workload: Workloa
         findings.wrong((*path, "replica"), item, "replica", workload["replica"], "another host than current")
 
 
+def _check_replication(findings: Findings, path: Path, item: str, workload: Workload) -> None:
+    """Replicated disks and replicated storage go together; such a guest names both of its hosts."""
+    disks = [(number, disk) for number, disk in enumerate(_items(workload, "disks")) if isinstance(disk, Mapping)]
+    replicated = [number for number, disk in disks if disk.get("drbd_minor") is not None]
+    if workload.get("storage") != "replicated":
+        for number in replicated:
+            findings.wrong((*path, "disks", number, "drbd_minor"), item, f"disks[{number}].drbd_minor", disks[number][1]["drbd_minor"],
+                           "only with storage: replicated")
+        return
+    if not is_guest(workload):
+        return
+    for number, disk in disks:
+        if disk.get("volume_group") and disk.get("drbd_minor") is None and disk.get("access") != "ro":
+            findings.missing((*path, "disks", number), item, f"disks[{number}].drbd_minor",
+                             "a number of its own from 0 to 3999 for a volume with storage: replicated")
+    for key in ("current", "replica"):
+        if replicated and workload.get(key) is None:
+            findings.missing(path, item, key, "a host, since disks with drbd_minor are copied between current and replica")
+
+
 def _items(workload: Workload, key: str) -> Sequence[Any]:
     value = workload.get(key)
     return value if isinstance(value, list) else []
@@ -222,6 +243,7 @@ def check_between_workloads(findings: Findings, workloads: Mapping[int, Workload
     uuids: dict[str, tuple[int, str]] = {}
     volumes: dict[tuple[str, str], str] = {}
     users: dict[str, list[tuple[Workload, str, bool]]] = {}
+    minors: dict[int, str] = {}
     series: tuple[int, str] | None = None
     for index, workload in workloads.items():
         path, item, name = (*ROOT, index), title(workload, index + 1), plain(workload["name"])
@@ -232,6 +254,10 @@ def check_between_workloads(findings: Findings, workloads: Mapping[int, Workload
         for number, disk in enumerate(_items(workload, "disks")):
             if not disk.get("volume_group"):
                 continue
+            minor = disk.get("drbd_minor")
+            if minor is not None and minors.setdefault(minor, item) != item:
+                findings.wrong((*path, "disks", number, "drbd_minor"), item, f"disks[{number}].drbd_minor", minor,
+                               f"a number of its own, {minors[minor]} has this one")
             volume = (plain(disk["volume_group"]), f"{name}-{plain(disk.get('name'))}")
             if volume in volumes:
                 findings.wrong((*path, "disks", number, "name"), item, f"disks[{number}].name", disk.get("name"),

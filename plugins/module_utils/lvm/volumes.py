@@ -221,7 +221,7 @@ def _take(free: dict[str, int | None], group: str, size_bytes: int) -> None:
 
 
 def filter_patterns(groups: Sequence[str]) -> list[str]:
-    """Patterns that reject every volume of the groups, under both of its names.
+    """Patterns that reject every volume of the groups, under each of its names.
 
     A device is rejected when each of its names that matches a pattern matches one that rejects; names that match none, such as
     /dev/dm-3, do not count (lvm.conf(5), devices/filter). So no pattern here accepts anything.
@@ -231,7 +231,8 @@ def filter_patterns(groups: Sequence[str]) -> list[str]:
         escaped = name.replace("+", "[+]").replace(".", "[.]")
         mapped = escaped.replace("-", "--")
         patterns += [f"r|^/dev/{escaped}/.*|", f"r|^/dev/mapper/{mapped}-[^-].*|"]
-    return patterns
+    # A replicated disk shows its guest's volume once more.
+    return [*patterns, "r|^/dev/drbd.*|"]
 
 
 def _without_comments(text: str) -> str:

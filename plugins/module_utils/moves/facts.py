@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import state as drbd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm.volumes import rows
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard, listing, trust, units, volume_receive, volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
@@ -71,6 +72,7 @@ def read_volumes(runner: Runner, places: units.Places, peers: Sequence[Mapping[s
         "stored": _stored(places.config_dir),
         "held": _held(guard.HELD),
         "journals": journals,
+        "resources": drbd.read(runner).data(),
         "deaf_volumes": _deaf(runner, peers, places.key_dir, trust.VOLUME_KEY, ["ready"], volume_receive.READY),
     }
 

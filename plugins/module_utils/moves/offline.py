@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, owner, volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
@@ -77,6 +78,9 @@ def problems(move: Move, definition: Mapping[str, Any], found: Found) -> list[st
     """What stands against an offline move beyond what stands against any, one line each."""
     source, target, guest = move["from"], move["to"], definition["name"]
     lines = []
+    if names := names_of([definition]):
+        told = ", ".join(names)
+        return [f"its disks are replicated ({told}) and move live, to their replica alone (docs/guests.md, Replicated disks)"]
     if not volumes.disks_of(definition):
         lines.append("it has no volumes to copy; shut it down, write where it goes into the inventory (current), and let site.yml start it")
     for disk in definition["disks"]:

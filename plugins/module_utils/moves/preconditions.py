@@ -7,6 +7,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state import (
+    CONNECTED,
+    PRIMARY,
+    SECONDARY,
+    STATE_KEYS,
+    UP_TO_DATE,
+    State,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
@@ -36,7 +45,7 @@ def problems(
         told += _at_target(move, definition, found, offline.needs(move, guests) if with_disks else needs_of(definition))
         if guest not in ahead:
             told += _elsewhere(move, definition, found) + _at_source(move, definition, found, with_disks)
-            told += offline.problems(move, definition, found) if with_disks else []
+            told += offline.problems(move, definition, found) if with_disks else _replicas(move, definition, found)
         lines += [title + line for line in told]
     if not ahead:
         for host in sorted({step["to"] for step in [*moves, *define]}):
@@ -106,6 +115,22 @@ def _at_target(move: Mapping[str, Any], definition: Mapping[str, Any], found: Ma
 
 def _backends(definition: Mapping[str, Any]) -> set[str]:
     return {need.removeprefix("domain ") for need in needs_of(definition) if need.startswith("domain ")}
+
+
+def _replicas(move: Mapping[str, Any], definition: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Whether both hosts see its replicated disks as the same, and the source alone writes them."""
+    lines = []
+    for name in names_of([definition]):
+        for host, role, other in ((move["from"], PRIMARY, SECONDARY), (move["to"], SECONDARY, PRIMARY)):
+            told = found[host].get("resources", {}).get(name)
+            if told is None:
+                lines.append(f"{host} has no copy of its disk {name}, which moves live to its replica alone; site.yml makes it there")
+                continue
+            state = State(*(told[key] for key in STATE_KEYS))
+            if not state.whole or (state.role, state.peer_role) != (role, other):
+                lines.append(f"its disk {name} is {state.told()} on {host}, allowed {CONNECTED}, {role}/{other} and {UP_TO_DATE} on both"
+                             " (docs/guests.md, Replicated disks)")
+    return lines
 
 
 def _versions(source: Mapping[str, Any], target: Mapping[str, Any], move: Mapping[str, Any]) -> list[str]:

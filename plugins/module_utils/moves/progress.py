@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline, owner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
@@ -64,10 +65,10 @@ def left(
 
     silent: host -> why it told nothing, as `unasked` gives it; consents: guests that may be shut down to move with their disks; start:
     those that are down in the middle of such a move, with the host that is to start them (see offline.judged); off: silent hosts without
-    power, on which nothing can run. Returns `steps` (each move
-    with `done`), `waves` (those with steps left: `moves`, `offline`, `define`), `forget` (host -> guests that have moved away and have a
-    link or configuration left), `settled` (hosts of steps that are done), `sends` and `sends_volumes` (host -> hosts to which it is to
-    send), `needs` (see there), `lacking` (steps without consent, one line each), `problems`.
+    power, on which nothing can run. Returns `steps` (each move with `done`), `waves` (those with steps left: `moves`, `offline`, `define`;
+    `resources`, host -> replicated disks that move live), `forget` (host -> guests that have moved away and have a link or configuration
+    left), `settled` (hosts of steps that are done), `sends` and `sends_volumes` (host -> hosts to which it is to send), `needs` (see
+    there), `lacking` (steps without consent, one line each), `problems`.
     """
     paths: dict[str, list[Move]] = {}
     for move in plan["moves"]:
@@ -99,6 +100,8 @@ def left(
     waves = [{"wave": number} | {key: [step for step in open_steps if step["wave"] == number and step["method"] == method]
                                  for key, method in (("moves", LIVE), ("offline", offline.OFFLINE), ("define", DEFINE))}
              for number in numbers]
+    for wave in waves:
+        wave["resources"] = _resources(wave["moves"], guests)
     settled = sorted({host for step in steps if step["done"] for host in (step["from"], step["to"]) if host in found})
     return {"steps": steps, "waves": waves, "forget": forget, "settled": settled, "problems": problems, "sends": _sends(open_steps, LIVE),
             "sends_volumes": _sends(open_steps, offline.OFFLINE), "lacking": offline.unconsented(open_steps, consents),
@@ -111,6 +114,15 @@ def _sends(steps: Iterable[Move], method: str) -> dict[str, list[str]]:
         if step["method"] == method and step["to"] not in found.setdefault(step["from"], []):
             found[step["from"]].append(step["to"])
     return {host: ends for host, ends in found.items() if ends}
+
+
+def _resources(moves: Iterable[Move], guests: Guests) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for move in moves:
+        for name in names_of([guests[move["workload"]]]):
+            for host in (move["from"], move["to"]):
+                found.setdefault(host, []).append(name)
+    return {host: sorted(names) for host, names in sorted(found.items())}
 
 
 def _hosts_of(guest: str, found: Found) -> list[str]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state import UP_TO_DATE
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations import running
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.running import OperationError, Problem, Told
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
@@ -32,11 +34,12 @@ def recover(
         *answer["guests"], *(set(answer.get("stored") or ()) - set(answer.get("held") or ())))}
     lost = [workload for workload in problem["workloads"]
             if workload["name"] not in there and (guests.get(workload["name"]) or {}).get("state") == "running"]
-    stays = {workload["name"]: why for workload in lost if (why := _bound(workload, seen))}
+    silent = {host, *off}
+    stays = {workload["name"]: why for workload in lost if (why := _bound(workload, seen, silent, guests[workload["name"]]))}
     asked = running.pinned(base, {workload["name"] for workload in base["workloads"]})
     notes: list[str] = []
     while starters := [workload for workload in lost if workload["name"] not in stays]:
-        tried, plan, notes = _start(problem, asked, starters)
+        tried, plan, notes = _start(problem, asked, starters, silent)
         names = {workload["name"] for workload in starters}
         refused = {entry["workload"]: f"no host takes it: {reasons_text(entry['reasons'])}"
                    for entry in plan["unplaced"] if entry["workload"] in names}
@@ -49,23 +52,46 @@ def recover(
     return {"problem": asked, "leave": [], "stays": dict(sorted(stays.items())), "notes": []}
 
 
-def _bound(workload: Mapping[str, Any], seen: Told) -> str:
-    """Why a guest cannot start anywhere else; "" when nothing binds it. seen: the hosts of which it is known what runs there."""
+def _bound(workload: Mapping[str, Any], seen: Told, silent: Collection[str], definition: Mapping[str, Any]) -> str:
+    """Why a guest cannot start anywhere else; "" when nothing binds it. seen: the hosts of which it is known what runs there; silent: those
+    of them without power."""
     storage, current = workload.get("storage") or "local", workload.get("current")
     if current and current not in seen:
         return f"it may run on {current}, which does not answer"
     if storage == "replicated":
-        return "its storage is replicated: the other copy of its disks is made primary by hand"
+        return _without_copy(workload, seen, silent, definition) or ("movable is false" if workload.get("movable") is False else "")
     if storage != "shared":
         return "its storage is local: it waits for the host that has its disks"
     return "movable is false" if workload.get("movable") is False else ""
 
 
-def _start(problem: Mapping[str, Any], still: Problem, starters: list[Any]) -> tuple[Problem, dict[str, Any], list[str]]:
+def _copy_on(workload: Mapping[str, Any], silent: Collection[str]) -> str | None:
+    """The host with the copy of a replicated guest's disks that is left."""
+    return next((workload[key] for key in ("current", "replica") if workload.get(key) and workload[key] not in silent), None)
+
+
+def _without_copy(workload: Mapping[str, Any], seen: Told, silent: Collection[str], definition: Mapping[str, Any]) -> str:
+    """Why a replicated guest cannot start with the copy that is left; "" when it can."""
+    names, host = names_of([definition]), _copy_on(workload, silent)
+    if not names:
+        return "its storage is replicated, but not from here (drbd_minor): the other copy of its disks is made primary by hand"
+    if host is None or host not in seen:
+        return f"its storage is replicated, and the other copy is on {host or 'no host'}, which does not answer"
+    states = {name: seen[host].get("resources", {}).get(name, {}).get("disk") or "missing" for name in names}
+    return "; ".join(f"its storage is replicated, and the copy of {name} on {host} is {state}, not {UP_TO_DATE}"
+                     for name, state in states.items() if state != UP_TO_DATE)
+
+
+def _start(
+    problem: Mapping[str, Any], still: Problem, starters: list[Any], silent: Collection[str],
+) -> tuple[Problem, dict[str, Any], list[str]]:
     """The problem in which some guests start while all others stay, its plan, and notes on what it costs."""
     new = [{key: value for key, value in workload.items() if key not in ("current", "replica")} for workload in starters]
     workloads = sorted([*still["workloads"], *new], key=lambda workload: str(workload["name"]))
     rules = running.rules_of(problem.get("rules") or (), {workload["name"] for workload in workloads})
+    # A replicated guest starts where the other copy is.
+    rules += [{"rule": "fence", "workloads": [workload["name"]], "hosts": [_copy_on(workload, silent)]}
+              for workload in starters if workload.get("storage") == "replicated"]
     asked = {**still, "workloads": workloads, "rules": rules}
     plan = place(asked)
     failover = asked["policy"].get("failover")

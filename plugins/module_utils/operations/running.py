@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import placed
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.offline import BACK, DOWN, OFFLINE
 
 Told = Mapping[str, Mapping[str, Any]]
@@ -77,16 +78,6 @@ def as_it_runs(problem: Mapping[str, Any], told: Told, fixed: Collection[str] = 
     policy = {key: value for key, value in (problem.get("policy") or {}).items() if key != "max_moves"}
     return {**problem, "hosts": hosts, "workloads": workloads, "policy": policy,
             "rules": rules_of(problem.get("rules") or (), {workload["name"] for workload in workloads})}
-
-
-def placed(given: Mapping[str, Any], home: str) -> dict[str, Any]:
-    """A workload on a host. Where that is its replica, the two copies have exchanged their parts."""
-    workload = {**given, "current": home}
-    if workload.get("replica") == home:
-        del workload["replica"]
-        if given.get("current") not in (None, home):
-            workload["replica"] = given["current"]
-    return workload
 
 
 def rules_of(rules: Iterable[Mapping[str, Any]], names: Collection[str]) -> list[Mapping[str, Any]]:

@@ -6,13 +6,16 @@
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import DRBD
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import commands
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import DETACH, REBOOT, RECREATE, LiveChange, Pending
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import DRBD_SCRIPT
 
 Guest = Mapping[str, Any]
 Config = Mapping[str, Any]
@@ -259,6 +262,8 @@ def _backend(device: Config, names: Mapping[int, str]) -> str | None:
 
 def _disk(disk: Config, names: Mapping[int, str]) -> dict[str, Any]:
     target = disk.get("pdev_path") or None
+    if target and os.path.basename(disk.get("script") or "") == DRBD_SCRIPT:
+        target = DRBD + target.removeprefix(DRBD)
     return {
         "vdev": str(disk.get("vdev")), "target": target, "format": disk.get("format", "raw") if target else "raw",
         "access": "rw" if disk.get("readwrite") else "ro", "cdrom": bool(disk.get("is_cdrom")), "backend": _backend(disk, names),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import read_texts
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import DRBD
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.cpus import Placing
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.devices import needs_of_disk, needs_of_network
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, NAMELESS, Domain
@@ -157,6 +158,9 @@ def _is_there(kind: str, name: str) -> bool:
     if kind == PCI_DEVICE:
         # xl gives a guest only what is given up by its driver in dom0 (xl pci-assignable-add).
         return os.path.exists(f"{PCIBACK}/{name}")
+    if name.startswith(DRBD):
+        # By the rules of drbd-utils for udev; while the resource is not up, it is not there.
+        name = f"/dev/drbd/by-res/{name.removeprefix(DRBD)}/0"
     try:
         mode = os.stat(name).st_mode
     except OSError:

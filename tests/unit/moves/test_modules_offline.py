@@ -87,7 +87,7 @@ def test_what_a_host_tells_of_volumes(tmp_path, monkeypatch):
               "state_dir": str(tmp_path / "moves")}
     case = {"input": {"volumes": True, "volume_peers": [{"name": "xen02", "address": "10.9.0.2"}], **places}, "output": {
         "volumes": [volume("disk01-root.coming", COMING)], "groups": {"vg0": {"free_bytes": 5, "extent_bytes": 4}}, "stored": ["disk01"],
-        "journals": {"disk01": told}, "deaf_volumes": {}}}
+        "journals": {"disk01": told}, "resources": {}, "deaf_volumes": {}}}
     commands = [
         {"command": volumes.GROUPS, "out": json.dumps({"report": [{"vg": [{"vg_name": "vg0", "vg_free": "5", "vg_extent_size": "4"}]}]})},
         {"command": volumes.REPORT, "out": json.dumps({"report": [{"lv": [

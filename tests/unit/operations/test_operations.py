@@ -273,7 +273,7 @@ def test_moves_under_way_come_first() -> None:
 
 
 def defined(*names: str, **states: str) -> dict[str, Any]:
-    return {name: {"state": states.get(name, "running")} for name in names}
+    return {name: {"name": name, "memory_mib": 64, "state": states.get(name, "running")} for name in names}
 
 
 def starts_of(found: dict[str, Any]) -> dict[str, str]:
@@ -295,7 +295,7 @@ def test_guests_of_a_dead_host_start_elsewhere_and_the_others_stay() -> None:
 
 @pytest.mark.parametrize(("more", "state", "stays"), [
     ({"storage": "local"}, "running", "its storage is local: it waits for the host that has its disks"),
-    ({"storage": "replicated", "replica": "xen02"}, "running", "its storage is replicated: the other copy"),
+    ({"storage": "replicated", "replica": "xen02"}, "running", "its storage is replicated, but not from here (drbd_minor)"),
     ({"movable": False}, "running", "movable is false"),
     ({"demand": {"memory_mib": 1200}}, "running", "no host takes it: memory short by"),
     ({}, "defined", None),
@@ -307,6 +307,29 @@ def test_who_does_not_start_elsewhere(more: dict[str, Any], state: str, stays: s
     assert list(found["stays"]) == ([] if stays is None else ["c"])
     assert found["stays"].get("c", "").startswith(stays or "")
     assert set(starts_of(found)) == {"d"}
+
+
+@pytest.mark.parametrize(("ends", "states", "home", "stays"), [
+    # Where the inventory has it does not count: it may have moved since.
+    ({"current": "xen03", "replica": "xen02"}, {"xen02": "UpToDate"}, "xen02", None),
+    ({"current": "xen01", "replica": "xen03"}, {"xen01": "UpToDate"}, "xen01", None),
+    ({"current": "xen03", "replica": "xen02"}, {"xen02": "Inconsistent"}, None, "copy of c-root on xen02 is Inconsistent, not UpToDate"),
+    ({"current": "xen03", "replica": "xen02"}, {}, None, "the copy of c-root on xen02 is missing, not UpToDate"),
+    ({"current": "xen03", "replica": "xen02", "movable": False}, {"xen02": "UpToDate"}, None, "movable is false"),
+    ({"current": "xen03", "replica": "xen04"}, {}, None, "the other copy is on xen04, which does not answer"),
+])
+def test_a_replicated_guest_starts_where_its_other_copy_is(
+    ends: dict[str, Any], states: dict[str, str], home: str | None, stays: str | None,
+) -> None:
+    asked = problem({"a": 300, "c": 300}, c={"storage": "replicated", **ends})
+    guests = defined(*"ac")
+    guests["c"]["disks"] = [{"name": "root", "size_gib": 1, "volume_group": "vg0", "drbd_minor": 1}]
+    answers = told(xen01=["a"], xen02=[])
+    for host, disk in states.items():
+        answers[host]["resources"] = {"c-root": {"disk": disk}}
+    found = recover(asked, answers, "xen03", guests)
+    assert (found["leave"], starts_of(found)) == ((["c"], {"c": home}) if home else ([], {}))
+    assert stays is None or stays in found["stays"]["c"]
 
 
 def test_what_another_host_keeps_or_may_run_is_not_the_dead_one_s() -> None:

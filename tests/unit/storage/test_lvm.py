@@ -188,7 +188,7 @@ def test_the_filter_of_the_host(main, local, kept, error):
         assert error in wanted.errors[0]
         return
     assert wanted.errors == []
-    assert wanted.patterns == ["r|^/dev/vg/.*|", "r|^/dev/mapper/vg-[^-].*|", *kept]
+    assert wanted.patterns == ["r|^/dev/vg/.*|", "r|^/dev/mapper/vg-[^-].*|", "r|^/dev/drbd.*|", *kept]
     assert lvm.patterns_in(wanted.content) == wanted.patterns
     assert lvm.host_filter(main, wanted.content, ["vg"]) == wanted
     assert wanted.content.startswith(local.rstrip("\n"))
