@@ -22,6 +22,8 @@ EDGE = 2**20
 ARRAY_FRONT = 256 * EDGE
 # Superblock, bitmap and logs of an array end below this.
 _METADATA = 2 * EDGE
+# md's superblock ends here, before the bitmap.
+_HEAD = 8 * 2**10
 _ASK_AGAIN_SECONDS = (0.5, 2.0, 0.0)
 _DOM0 = "/proc/xen/capabilities"
 _BACKENDS = "/local/domain/0/backend"
@@ -118,16 +120,18 @@ def _bare(path: str) -> bool:
 def zero_edges(path: str, front: int = EDGE, ends: Iterable[int] = ()) -> None:
     """Zero the first bytes (as many as `front`) and the last MiB of a device that nobody else uses, and the MiB before each of `ends`.
 
-    The first MiB comes last: a device whose zeroing was cut off does not pass for an empty one.
+    The first MiB comes last: a device whose zeroing was cut off does not pass for an empty one. Of that MiB the superblock of an array is
+    the last to go: what is left by a zeroing that was cut off shows whose it is.
     Raises OSError, EBUSY among others, before anything is written when the device is in use.
     """
     handle = os.open(path, os.O_WRONLY | os.O_EXCL)
     try:
         size = os.lseek(handle, 0, os.SEEK_END)
-        for offset in (max(0, size - EDGE), *(max(0, end - EDGE) for end in ends), *reversed(range(0, min(front, size), EDGE))):
-            if offset == 0:
-                os.fsync(handle)
+        for offset in (max(0, size - EDGE), *(max(0, end - EDGE) for end in ends), *reversed(range(EDGE, min(front, size), EDGE))):
             os.pwrite(handle, b"\0" * min(EDGE, size - offset), offset)
+        for start, end in ((_HEAD, EDGE), (0, _HEAD)):
+            os.fsync(handle)
+            os.pwrite(handle, b"\0" * (min(end, size) - start), start)
         os.fsync(handle)
     finally:
         os.close(handle)

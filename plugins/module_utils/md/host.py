@@ -131,7 +131,8 @@ def _clear(runner: Runner, path: str, front: int, ends: Iterable[int] = ()) -> N
 
 def _cut(runner: Runner, cut: partition.Cut) -> None:
     # Both edges of the partition are zeroed before it is there: a run that is cut off after sfdisk leaves one that is provably empty.
-    _clear(runner, cut.disk, look.ARRAY_FRONT, [cut.start_bytes + cut.size_bytes])
+    # As much of its front as of a whole disk: by those zeros an array is known that was never started.
+    _clear(runner, cut.disk, cut.start_bytes + look.ARRAY_FRONT, [cut.start_bytes + cut.size_bytes])
     runner.change(partition.command(cut), data=partition.script(cut))
     runner.change(["udevadm", "settle"])
 

@@ -36,7 +36,15 @@ def device_of(array: Array, wanted: str, disk: Disk, least_bytes: int = 0) -> Di
         return _on_partition(disk, part)
     names, path = (array["name"], disk.serial), partition.path_of(disk.path)
     cut = partition.plan(disk.path, disk.size_bytes, disk.sector_bytes, margin, least_bytes, own, names)
-    return replace(disk, path=path, size_bytes=cut.size_bytes, md={}, on=disk.path, on_bytes=disk.size_bytes, cut=cut)
+    uses = (*disk.uses, *_inside(disk))
+    return replace(disk, path=path, size_bytes=cut.size_bytes, uses=uses, md={}, on=disk.path, on_bytes=disk.size_bytes, cut=cut)
+
+
+def _inside(disk: Disk) -> list[str]:
+    """What its one partition holds beyond what the disk itself shows: why that partition is not taken as it is."""
+    if not disk.part:
+        return []
+    return [f"{disk.part.path.removeprefix('/dev/')}: {use}" for use in disk.part.uses if use not in (*disk.uses, *disk.part.work)]
 
 
 def _on_partition(disk: Disk, part: Disk) -> Disk:
@@ -84,7 +92,8 @@ def never_started(
     list without those that are known to have it does not tell of others either.
     """
     owned = [device for device in devices if device.md.get("MD_UUID") == wanted]
-    waits = r"\S+ is held by md\S+|raid\d+ \S+ runs on it|the kernel has it in use" if running else r"\Z\A"
+    # The kernel tells no level of an array that waits, so lsblk says `md`.
+    waits = r"\S+ is held by md\S+|(?:raid\d+|md) \S+ runs on it|the kernel has it in use" if running else r"\Z\A"
     if (running and running.active) or set(carriers) != {device.path for device in owned}:
         return {}
     if not all(_never_counted(array, wanted, device) and device.bare and all(re.fullmatch(waits, use) for use in device.work)

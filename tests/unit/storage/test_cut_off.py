@@ -23,13 +23,15 @@ from tests.unit.storage.test_block import Recorded
 RUNS = {WANTED: model.Running("/dev/md/guests", True)}
 WAITS = {WANTED: model.Running("/dev/md127", False)}
 SUPERBLOCK = ("linux_raid_member on vdb", "member of array xen01:guests")
-HELD = ("raid10 md127 runs on it", "vdb is held by md127", "the kernel has it in use")
+# lsblk names the kind of an array by its level, which the kernel tells only of one that has been started.
+HELD = ("md md127 runs on it", "vdb is held by md127", "the kernel has it in use")
+HELD_BY_LEVEL = ("raid10 md127 runs on it", *HELD[1:])
 MEMBERS = ("/dev/vdb", "/dev/vdc", "/dev/vdd", "/dev/vde")
 
 
 def unborn(number: int, uses: tuple[str, ...] = SUPERBLOCK, work: tuple[str, ...] = (), bare: bool = True, **fields: str) -> look.Disk:
     """A disk with a superblock of the array that counts no event."""
-    uses += ("raid10 md127",) if work == HELD else ()
+    uses += tuple(use.removesuffix(" runs on it") for use in work if " md127 runs" in use)
     return dataclasses.replace(disk(number, uses, WANTED, work, **({"MD_EVENTS": "0"} | fields)), bare=bare)
 
 
@@ -39,11 +41,10 @@ def plan(
     return md.plan("xen01", "xen01", [{**ARRAY, **changes}], disks(**found), known or {}, frozenset(consents), carriers={WANTED: carriers})
 
 
-@pytest.mark.parametrize("known", [{}, WAITS])
+@pytest.mark.parametrize(("known", "work"), [({}, ()), (WAITS, HELD), (WAITS, HELD_BY_LEVEL)])
 @pytest.mark.parametrize("numbers", [(1,), (2, 3), (1, 2, 3, 4)])
 @pytest.mark.parametrize("level", [1, 5, 6, 10])
-def test_a_create_that_was_cut_off_is_begun_again(known, numbers, level):
-    work = HELD if known else ()
+def test_a_create_that_was_cut_off_is_begun_again(known, work, numbers, level):
     found = {f"D{n}": unborn(n, work=work, MD_LEVEL=f"raid{level}") for n in numbers}
     made = plan(found, known, tuple(f"/dev/vd{'_bcde'[n]}" for n in numbers), level=level)
     assert made.errors == []
@@ -66,6 +67,7 @@ def test_a_create_that_was_cut_off_is_begun_again(known, numbers, level):
     ({"D1": unborn(1, work=("vdb is mounted at /srv",))}, {}, ("/dev/vdb",), 10),
     ({"D1": unborn(1, work=("vdb is mounted at /srv",))}, WAITS, ("/dev/vdb",), 10),
     ({"D1": unborn(1, work=HELD)}, {}, ("/dev/vdb",), 10),
+    ({"D1": unborn(1, work=(*HELD, "lvm vg-a runs on it"))}, WAITS, ("/dev/vdb",), 10),
     # Another disk of the host has a superblock of the array.
     ({"D1": unborn(1)}, {}, ("/dev/vdb", "/dev/vdz"), 10),
     # udev does not know what this disk has, so it may not know of another one either.

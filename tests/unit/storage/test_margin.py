@@ -24,9 +24,10 @@ PARTS = tuple(f"/dev/vd{letter}1" for letter in "bcde")
 
 
 def plan(
-    found: dict[str, Disk | None], known: Any = None, consents: tuple[str, ...] = (), live: Any = None, **changes: Any,
+    found: dict[str, Disk | None], known: Any = None, consents: tuple[str, ...] = (), live: Any = None, carriers: tuple[str, ...] = (),
+    **changes: Any,
 ) -> model.Plan:
-    return md.plan("xen01", "xen01", [{**MARGIN, **changes}], found, known or {}, frozenset(consents), live)
+    return md.plan("xen01", "xen01", [{**MARGIN, **changes}], found, known or {}, frozenset(consents), live, carriers={WANTED: carriers})
 
 
 def parted(
@@ -44,6 +45,17 @@ def in_array(number: int, **fields: str) -> Disk:
     return parted(number, uses=("linux_raid_member on vdx1", "member of array"), **superblock)
 
 
+def unborn(number: int, work: tuple[str, ...] = (), bare: bool = True, **fields: str) -> Disk:
+    """A disk whose partition has a superblock of the array that counts no event. work: what holds it, while the array waits."""
+    superblock = {"MD_UUID": WANTED, "MD_LEVEL": "raid10", "MD_DEVICES": "4", "MD_EVENTS": "0"} | fields
+    uses = ("linux_raid_member on vdx1", *(("md md127",) if work else ()), "member of array xen01:guests")
+    whole = parted(number, uses=uses, work=work, **superblock)
+    assert whole.part
+    return dataclasses.replace(whole, part=dataclasses.replace(whole.part, bare=bare))
+
+
+WAITS = {WANTED: model.Running("/dev/md127", False)}
+HELD = ("md md127 runs on it", "vdx1 is held by md127", "the kernel has it in use")
 ALL = {f"D{number}": in_array(number) for number in range(1, 5)}
 
 
@@ -135,6 +147,47 @@ def test_a_partition_of_somebody_else_is_refused(found, text):
     assert text in " ".join(made.errors)
 
 
+def test_what_keeps_an_own_partition_from_being_taken_is_told():
+    """As bitmap and data do whose superblock was cleared: the disk itself shows none of it."""
+    made = plan(disks(D1=parted(1, uses=("data in its first or last MiB",))))
+    assert "partition table gpt; part vdx1; vdb1: data in its first or last MiB. It is not touched" in made.errors[0]
+    # What lsblk shows of the disk is not told twice.
+    twice = dataclasses.replace(parted(1, uses=("ext4 on vdx1",)), uses=("partition table gpt", "part vdx1", "ext4 on vdx1"))
+    assert "partition table gpt; part vdx1; ext4 on vdx1. It is not touched" in plan(disks(D1=twice)).errors[0]
+
+
+@pytest.mark.parametrize(("known", "work"), [({}, ()), (WAITS, HELD)])
+@pytest.mark.parametrize("numbers", [(1,), (2, 3), (1, 2, 3, 4)])
+def test_a_create_over_partitions_that_was_cut_off_is_begun_again(known, work, numbers):
+    found = {f"D{n}": unborn(n, work) if n in numbers else parted(n) for n in range(1, 5)}
+    made = plan(disks(**found), known, carriers=tuple(PARTS[n - 1] for n in numbers))
+    assert made.errors == []
+    [step] = made.steps
+    assert step.first == ((("mdadm", "--stop", "/dev/md127"),) if known else ())
+    assert step.commands[0][-5:] == ("--run", *PARTS)
+    # The partitions stay; what is on them is zeroed.
+    assert [(item.path, item.cut) for item in step.wipe] == [(path, None) for path in PARTS]
+    told = ", ".join(f"D{n}" for n in numbers)
+    assert f"begun again after a run that was cut off: {told}, on partitions with a margin of 100 MiB" in step.action.detail
+
+
+@pytest.mark.parametrize(("changes", "carriers", "text"), [
+    ({"D1": unborn(1, MD_EVENTS="1")}, PARTS[:1], "1 of its 4 disks belong to it"),
+    ({"D1": unborn(1, bare=False)}, PARTS[:1], "1 of its 4 disks belong to it"),
+    ({"D1": unborn(1)}, (PARTS[0], "/dev/vdz1"), "1 of its 4 disks belong to it"),
+    ({"D1": unborn(1, ("vdx1 is mounted at /srv",))}, PARTS[:1], "1 of its 4 disks belong to it"),
+    # Another partition is no empty one of ours.
+    ({"D1": unborn(1), "D2": parted(2, uses=("data in its first or last MiB",))}, PARTS[:1], "/dev/vdc (serial D2) is not empty"),
+    ({"D1": unborn(1), "D2": parted(2, table="0-0")}, PARTS[:1], "/dev/vdc (serial D2) is not empty"),
+    ({"D1": unborn(1), "D2": parted(2, uses=("ext4 on vdx1",))}, PARTS[:1], "/dev/vdc (serial D2) is not empty"),
+])
+def test_an_array_on_partitions_that_may_hold_something_is_not_begun_again(changes, carriers, text):
+    found = {f"D{n}": parted(n) for n in range(1, 5)} | changes
+    made = plan(disks(**found), carriers=carriers)
+    assert made.steps == []
+    assert text in " ".join(made.errors)
+
+
 def test_a_disk_that_the_margin_leaves_nothing_of_is_refused():
     array = {"margin_mib": 2040}
     assert "disk /dev/vdb (serial D1) has 2048 MiB; margin_mib: value 2040 leaves nothing of it" in " ".join(plan(disks(), **array).errors)
@@ -171,6 +224,16 @@ def test_an_array_that_is_partly_on_whole_disks_stays_as_it_is_and_is_told():
     [note] = made.notes
     assert note.startswith("array 'guests': it exists on whole disks; margin_mib: value 100, allowed none:")
     assert note.endswith("so are only some of its disks, and it stays as it is")
+
+
+def test_an_own_empty_partition_is_added_to_an_array_that_was_started_without_it():
+    """So systemd starts an array half a minute after a create that was cut off, when enough of it is there."""
+    there = tuple(model.Member(path, slot, frozenset({"in_sync"})) for slot, path in enumerate(PARTS[:3]))
+    now = model.Live("/dev/md127", "raid10", "clean", 1, members=there, least_bytes=GIB - MIB)
+    made = plan(disks(**{**ALL, "D4": parted(4)}), RUNS, live={WANTED: now})
+    assert made.errors == []
+    [step] = made.steps
+    assert (step.commands, step.wipe) == ((("mdadm", "--manage", "/dev/md/guests", "--add", PARTS[3]),), ())
 
 
 def test_an_empty_disk_comes_back_as_a_partition_of_the_needed_size():

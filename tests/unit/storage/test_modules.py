@@ -19,7 +19,7 @@ from tests.unit.storage.fake_host import Host, look_commands
 
 UUID = md.array_uuid("xen01", "a")
 WORDS = {"WANTED": UUID, "HYPHENS": str(uuid.UUID(UUID.replace(":", ""))), "NODE": platform.node(),
-         "PARTITION1": members.part_uuid(UUID, "S1"), "PARTITION3": members.part_uuid(UUID, "S3")}
+         **{f"PARTITION{n}": members.part_uuid(UUID, f"S{n}") for n in (1, 2, 3)}}
 _LVM = {"vg": ("vgs", "vg_name,vg_free,vg_extent_size"), "pv": ("pvs", "pv_name,vg_name,pv_size,dev_size,pe_start"),
         "lv": ("lvs", "vg_name,lv_name,lv_size")}
 
