@@ -75,6 +75,11 @@ stored:
   returned: when O(details)
   type: dict
   sample: {web01: {disks: [/dev/vg_guests/web01-root]}}
+resources:
+  description: The replicated disks of this host by the names of their resources, as M(xenfold.consolidation.drbd_resources) returns them.
+  returned: when O(details)
+  type: dict
+  sample: {}
 """
 
 from collections.abc import Mapping
@@ -82,6 +87,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import state as drbd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
@@ -124,7 +130,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    options, xl = module.params, Xl(Runner(module))
+    options, runner = module.params, Runner(module)
+    xl = Xl(runner)
     result: dict[str, Any] = {"changed": False}
     try:
         xen = xl_host.xen_runs()
@@ -133,7 +140,7 @@ def main() -> None:
         if options["details"]:
             configs = xl.configs() if set(domains) - {DOM0} else {}
             result |= {"domains": described(domains, configs), "links": dict(sorted(links.items())),
-                       "stored": stored(options["config_dir"])}
+                       "stored": stored(options["config_dir"]), "resources": drbd.read(runner).data()}
     except ValueError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result, guests=xl_host.guests_there(domains, links), xen_version=xl_host.xen_version() if xen else "")

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.audit import replicas
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.answer import diffs_of, lines_only, one_line
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.finding import Finding
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.planned import Planned
@@ -62,6 +63,7 @@ class Guests:
             yield from self._strangers(host, info)
         for name in sorted(self.wanted.guests):
             yield from self._absent(name)
+        yield from replicas.findings(self.told, self.others, self.wanted.guests, self.wanted.workloads)
 
     def notes(self) -> list[str]:
         """What the answers leave open."""

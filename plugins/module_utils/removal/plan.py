@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import path_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import check_name
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import tags
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import Pending
@@ -26,10 +27,20 @@ _LARGEST_DEVICE_MAPPER_NAME = 127
 
 
 @dataclass(frozen=True)
+class Replicated:
+    """A replicated disk of a guest: its volumes (group/name), whether it is up, and whether this host writes it."""
+
+    guest: str
+    volumes: tuple[str, ...]
+    up: bool = False
+    primary: bool = False
+
+
+@dataclass(frozen=True)
 class Host:
     """domains: as xl lists them; disks: guest -> volumes (group/name) of its stored configuration and of its domain; volumes: all of the
     host; links: autostart links, path -> target; files: guest -> paths of what is stored of it; clients: driver domain -> guests that it
-    serves."""
+    serves; replicated: replicated disks by name of the resource."""
 
     domains: Mapping[str, Domain] = field(default_factory=dict)
     disks: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -37,18 +48,20 @@ class Host:
     links: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     clients: Mapping[str, list[str]] = field(default_factory=dict)
+    replicated: Mapping[str, Replicated] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Removal:
     """What is done about one guest, in this order. mark, rename: volumes (group/name); day: those that are told the day, by the name that
-    they have then; stop: its domain; by_force: whether that is destroyed as it is, when it cannot be asked."""
+    they have then; stop: its domain; by_force: whether that is destroyed as it is, when it cannot be asked; down: its resources of DRBD."""
 
     guest: str
     unlink: tuple[str, ...] = ()
     mark: tuple[str, ...] = ()
     stop: Domain | None = None
     by_force: bool = False
+    down: tuple[str, ...] = ()
     rename: tuple[str, ...] = ()
     day: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -61,6 +74,7 @@ class Removal:
         return links if not stopped else [
             *links,
             *([Action(verb, f"guest {self.guest}", f"domain {self.stop.domid}, {self.stop.state}")] if self.stop else []),
+            *(Action("stop", f"resource {name}", "its copies are apart from now on") for name in self.down),
             *(Action("rename", f"volume {volume}", f"to {volume}{ASIDE}") for volume in self.rename),
             *(Action("date", f"volume {volume}", "as removed today") for volume in left),
             *(Action("remove", f"file {path}") for path in self.files),
@@ -137,6 +151,10 @@ def _put_aside(name: str, forced: bool, host: Host, others: Others, planned: Ite
     aside = {volume for volume in marked if volume.endswith(ASIDE)}
     links = tuple(sorted(path for path, target in host.links.items() if _belongs(path, target, name, host)))
     files = host.files.get(name, ())
+    # A host with the other copy has nothing of the guest but that.
+    resources = {key: there for key, there in sorted(host.replicated.items()) if there.guest == name}
+    own |= {volume for there in resources.values() for volume in there.volumes if volume in host.volumes}
+    files += tuple(map(path_of, resources))
     if not (domain or own or aside or links or files):
         return
     for suffix, words in ((INCOMING, "is on its way to this host"), (LEFT, "has just left this host")):
@@ -162,7 +180,8 @@ def _put_aside(name: str, forced: bool, host: Host, others: Others, planned: Ite
                      for volume in sorted(own) for other in sorted(planned)
                      if other.startswith(f"{name}-") and _lv(volume).startswith(f"{other}-")]
     found.removals.append(Removal(
-        name, links, tuple(sorted(own - marked)), domain, bool(domain and domain.state != "running"), tuple(sorted(own)),
+        name, links, tuple(sorted(own - marked)), domain, bool(domain and domain.state != "running"),
+        tuple(key for key, there in resources.items() if there.up), tuple(sorted(own)),
         tuple(sorted({volume + ASIDE for volume in own} | aside)), files))
 
 
@@ -183,7 +202,8 @@ def _problems(name: str, volume: str, runs: bool, host: Host) -> list[str]:
              for other in _users(volume, host) if other != name]
     if volume + ASIDE in host.volumes:
         lines.append(f"there is a volume {volume}{ASIDE} of an earlier guest of that name; purge or rename that first")
-    if host.volumes[volume].in_use and not runs:
+    copied = any(volume in there.volumes and there.up and not there.primary for there in host.replicated.values())
+    if host.volumes[volume].in_use and not runs and not copied:
         lines.append(f"volume {volume} is in use on this host, though the guest does not run")
     length = len("-".join(part.replace("-", "--") for part in (group, lv + ASIDE)))
     if length > _LARGEST_DEVICE_MAPPER_NAME:

@@ -159,8 +159,10 @@ def _is_there(kind: str, name: str) -> bool:
         # xl gives a guest only what is given up by its driver in dom0 (xl pci-assignable-add).
         return os.path.exists(f"{PCIBACK}/{name}")
     if name.startswith(DRBD):
-        # By the rules of drbd-utils for udev; while the resource is not up, it is not there.
-        name = f"/dev/drbd/by-res/{name.removeprefix(DRBD)}/0"
+        # By the rules of drbd-utils for udev; while the resource is not up, it is not there. Without udev-always-use-vnr in its
+        # global_common.conf the name of the resource is the device.
+        link = f"/dev/drbd/by-res/{name.removeprefix(DRBD)}"
+        name = f"{link}/0" if os.path.isdir(link) else link
     try:
         mode = os.stat(name).st_mode
     except OSError:

@@ -54,7 +54,7 @@ def test_domains_in_any_state_links_and_what_is_stored(tmp_path: Path, monkeypat
 def test_without_guests_one_command_and_without_xen_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(tmp_path, monkeypatch, [{"command": ["xl", "list"], "out": HEADING}])["domains"] == []
     assert ask(tmp_path, monkeypatch, [], xen=False) | {"failed": False} == {
-        "failed": False, "changed": False, "guests": {}, "xen_version": "", "domains": [], "links": {}, "stored": {}}
+        "failed": False, "changed": False, "guests": {}, "xen_version": "", "domains": [], "links": {}, "stored": {}, "resources": {}}
 
 
 def test_what_xl_should_not_print_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

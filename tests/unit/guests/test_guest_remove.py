@@ -15,6 +15,8 @@ import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import resources, state
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import Resource
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.removal import plan
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
@@ -420,6 +422,48 @@ def test_a_host_without_xen_and_lvm(host, monkeypatch):
     monkeypatch.setattr(xl_host, "xen_runs", lambda: False)
     monkeypatch.setattr(guest_remove.Runner, "tool", lambda _runner, _name: False)
     run(host, remove=["old01"], purge=["old01"], check=True, output={"changed": False})
+
+
+def replicate(host: Host, monkeypatch: pytest.MonkeyPatch, role: str) -> list[list[str]]:
+    """old01 has a replicated disk, of which this host has a copy; its commands of DRBD as they come."""
+    resource = Resource("old01", "old01-root", 7, "vg", {"xen01": "10.9.0.1", "xen02": "10.9.0.2"}, "xen01")
+    monkeypatch.setattr(resources, "FOLDER", str(host.root / "drbd.d"))
+    monkeypatch.setattr(state, "PROC", str(host.root / "drbd"))
+    (host.root / "drbd.d").mkdir()
+    Path(resources.path_of("old01-root")).write_text(resources.file_of(resource).content)
+    (host.root / "drbd").write_text(f"version: 8.4.11\n 7: cs:Connected ro:{role} ds:UpToDate/UpToDate C r-----\n")
+    volumes = ["vg/old01-root", "vg/old01-root.drbd"]
+    for volume in volumes:
+        host.make(volume, 1)
+    host.open |= set(volumes)
+    said: list[list[str]] = []
+
+    def drbdadm(argv: list[str]) -> tuple[int, str, str]:
+        said.append(argv)
+        host.open -= set(volumes)
+        (host.root / "drbd").write_text("version: 8.4.11\n 7: cs:Unconfigured\n")
+        return 0, "", ""
+
+    host.answers |= {"drbdadm": drbdadm, "drbdsetup": lambda _argv: (0, "", "")}
+    return said
+
+
+def test_a_copy_of_a_replicated_disk_is_kept_as_well(host, monkeypatch):
+    said = replicate(host, monkeypatch, "Secondary/Secondary")
+    told = run(host, remove=["old01"])
+    assert said == [["drbdadm", "down", "old01-root"]]
+    assert sorted(host.tags) == ["vg/old01-root.drbd.removed", "vg/old01-root.removed"]
+    assert all(tags == {DATE} for tags in host.tags.values())
+    assert not Path(resources.path_of("old01-root")).exists()
+    assert {"verb": "stop", "target": "resource old01-root", "detail": "its copies are apart from now on"} in told["actions"]
+    run(host, remove=["old01"], output={"changed": False})
+
+
+def test_a_copy_that_something_writes_is_left(host, monkeypatch):
+    said = replicate(host, monkeypatch, "Primary/Secondary")
+    told = run(host, remove=["old01"], output={"failed": True})
+    assert told["failed"] and "volume vg/old01-root is in use on this host, though the guest does not run" in told["msg"]
+    assert said == []
 
 
 def test_the_role_hands_on_every_option():
