@@ -28,6 +28,8 @@ _FRONT_BYTES = 4096
 """What lvcreate fills with zeros at the front of a new volume."""
 _SECTOR_BYTES = 512
 _LOOK_SECONDS = 1.0
+_MEETING_SECONDS = 5.0
+_UNKNOWN = "Unknown"
 _NO_METADATA = "No valid meta data found"
 _EVERY_CODE: tuple[int, ...] = ()
 
@@ -51,7 +53,7 @@ def _look_at(runner: Runner, resource: Resource, found: drbd.Found, volumes: Map
     # apply.yml takes that back.
     asked = found.texts.get(file_of(resource).path) == file_of(resource).content and resource.name not in found.two_primaries
     adjust = runner.read(["drbdadm", "--dry-run", "adjust", resource.name]).out.strip() if asked else ""
-    bare = state.disk == drbd.INCONSISTENT
+    bare = state.disk in drbd.NO_DATA
     generation = runner.read(["drbdadm", "get-gi", resource.name]).out.partition(":")[0].strip() if bare else ""
     return Local(MADE, holds=_holds(runner, resource.volume) if bare else "", volume_bytes=_bytes(os.path.realpath(resource.volume)),
                  device_bytes=_bytes(f"drbd{resource.minor}"), adjust=adjust, generation=generation)
@@ -99,6 +101,7 @@ def carry_out(runner: Runner, plan: Plan, host: str, wait_seconds: int) -> None:
         _begin(runner, resource)
     for resource in plan.up:
         runner.change(["drbdadm", "adjust", resource.name])
+    _see_together(runner, plan.up)
     for resource in plan.blank:
         _begin_blank(runner, resource, host, wait_seconds)
     for resource in plan.grow:
@@ -108,15 +111,30 @@ def carry_out(runner: Runner, plan: Plan, host: str, wait_seconds: int) -> None:
 def _begin(runner: Runner, resource: Resource) -> None:
     """Let what the volume has be the first data, before the other host hears of it: one that has data already then refuses to become a
     copy of it, instead of making this one a copy of its own."""
-    if drbd.read(runner).state(resource.minor).connection == drbd.UNCONFIGURED:
-        for step in ("new-resource", "new-minor", "attach"):
-            runner.change(["drbdadm", step, resource.name])
+    state = drbd.read(runner).state(resource.minor)
+    steps = ["new-resource", "new-minor"] if state.connection == drbd.UNCONFIGURED else []
+    for step in [*steps, *(["attach"] if state.disk != drbd.INCONSISTENT else [])]:
+        runner.change(["drbdadm", step, resource.name])
     _take(runner, resource)
 
 
 def _take(runner: Runner, resource: Resource) -> None:
     runner.change(["drbdadm", "primary", "--force", resource.name])
     runner.change(["drbdadm", "secondary", resource.name])
+
+
+def _see_together(runner: Runner, resources: Sequence[Resource]) -> None:
+    """A host whose peer is not there waits for it; one whose copy has parted from the other stops a moment after they have met."""
+    end = time.monotonic() + _MEETING_SECONDS
+    while resources:
+        states = {resource.name: drbd.read(runner).state(resource.minor) for resource in resources}
+        parted = [name for name, state in states.items() if state.connection == drbd.STANDALONE]
+        if parted:
+            raise DrbdError(f"resource {', '.join(parted)}: is {drbd.STANDALONE}: its copies have parted, and a person decides which counts"
+                            " (docs/guests.md, Replicated disks)")
+        if time.monotonic() >= end or all(state.peer_role != _UNKNOWN for state in states.values()):
+            return
+        time.sleep(_LOOK_SECONDS)
 
 
 def _begin_blank(runner: Runner, resource: Resource, host: str, wait_seconds: int) -> None:

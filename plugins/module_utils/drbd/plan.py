@@ -116,7 +116,7 @@ def _plan_one(resource: Resource, host: str, found: drbd.Found, local: Local, re
 
 def never_written(state: drbd.State, local: Local) -> bool:
     """Whether the copy of this host never was one of any data, nor has heard of a copy that is."""
-    return state.disk == drbd.INCONSISTENT and state.peer_disk != drbd.UP_TO_DATE and local.generation == JUST_CREATED
+    return state.disk in drbd.NO_DATA and state.peer_disk != drbd.UP_TO_DATE and local.generation == JUST_CREATED
 
 
 def leads(resource: Resource, host: str, state: drbd.State) -> bool:
@@ -136,10 +136,7 @@ def _errors(resource: Resource, host: str, found: drbd.Found, local: Local) -> l
         has = found.known[resource.name].minor
         return [f"{title}: drbd_minor: value {resource.minor}, allowed {has}, which it has (docs/guests.md, Replicated disks)"]
     if is_up:
-        parted = state.connection == drbd.STANDALONE and not never_written(state, local)
-        told = (f"{title}: is {drbd.STANDALONE}: its copies have parted, or somebody has disconnected them; a person decides which counts"
-                " (docs/guests.md, Replicated disks)")
-        return [told] if parted else []
+        return []
     if local.meta == STRANGE:
         return [f"{title}: volume {resource.meta} has something else than DRBD's data, and is not touched"]
     if local.in_use:

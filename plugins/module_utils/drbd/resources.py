@@ -17,13 +17,14 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import DRBD, META_SUFFIX, normalise, volume_name
 
 FOLDER = "/etc/drbd.d"
+DEVICES = "/dev"
 PREFIX = "xenfold-"
 PORT = 11000
 """Of the resource with the minor 0; Ganeti has its resources from here on as well, and IANA knows nothing of most of these numbers."""
 _NAME = re.compile(r"^resource (\S+) \{$", re.MULTILINE)
 _MINOR = re.compile(r"^ +device minor ([0-9]+);$", re.MULTILINE)
 _GUEST = re.compile(r"^# A disk of the guest (\S+)\.$", re.MULTILINE)
-_DISK = re.compile(r"^ +(?:meta-)?disk /dev/(\S+);$", re.MULTILINE)
+_DISK = re.compile(r"^ +(?:meta-)?disk \S*/([^/\s]+/[^/\s]+);$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Resource:
 
     @property
     def volume(self) -> str:
-        return f"/dev/{self.volume_group}/{self.name}"
+        return f"{DEVICES}/{self.volume_group}/{self.name}"
 
     @property
     def meta(self) -> str:

@@ -20,6 +20,7 @@ UNCONFIGURED = "Unconfigured"
 CONNECTED, STANDALONE = "Connected", "StandAlone"
 PRIMARY, SECONDARY = "Primary", "Secondary"
 UP_TO_DATE, INCONSISTENT = "UpToDate", "Inconsistent"
+NO_DATA = ("Diskless", INCONSISTENT)
 _VERSION = re.compile(r"^version: (\S+)", re.MULTILINE)
 _LINE = re.compile(r"^ *([0-9]+): cs:(\w+)(?: ro:(\w+)/(\w+) ds:(\w+)/(\w+))?", re.MULTILINE)
 _DONE = re.compile(r"sync'ed: *([0-9.]+)%")

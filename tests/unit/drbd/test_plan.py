@@ -89,6 +89,9 @@ def test_a_run_that_was_cut_off_is_finished() -> None:
     alone = State("StandAlone", "Secondary", "Unknown", "Inconsistent", "DUnknown")
     assert steps("xen01", found(alone), Local(MADE, generation=JUST_CREATED, adjust="connect")) == [
         "begin resource db01-root", "adjust resource db01-root"]
+    bare = State("StandAlone", "Secondary", "Unknown", "Diskless", "DUnknown")
+    assert steps("xen01", found(bare), Local(MADE, generation=JUST_CREATED, adjust="attach")) == [
+        "begin resource db01-root", "adjust resource db01-root"]
     # One whose metadata is there but whose data has begun already is no beginning.
     assert steps("xen01", found(EMPTY), Local(MADE, generation="1234567890ABCDEF")) == []
     syncing = State("SyncTarget", "Secondary", "Secondary", "Inconsistent", "UpToDate", 12.5)
@@ -116,7 +119,6 @@ def test_growth_is_taken_up_once_and_only_by_copies_that_are_whole() -> None:
      "drbd_minor: value 7, allowed a number of its own; resource 'old01-root' of this host has it"),
     ("xen01", found(WHOLE, files={}), Local(MADE), "allowed a number of its own; a resource that is not from here of this host has it"),
     ("xen01", found(files={FILE.path: FILE.content.replace("minor 7", "minor 8")}), Local(FRESH), "value 7, allowed 8, which it has"),
-    ("xen01", found(replace(WHOLE, connection="StandAlone")), Local(MADE), "is StandAlone: its copies have parted"),
     ("xen01", found(files={}), Local(STRANGE), "volume /dev/vg0/db01-root.drbd has something else than DRBD's data, and is not touched"),
     ("xen01", found(files={}), Local(FRESH, in_use=True), "is in use and cannot become a copy now; shut down the guest 'db01' first"),
     ("xen02", found(files={}), Local(FRESH, holds="data (ext4)"), "has data (ext4), which the copy of xen01 would overwrite"),
