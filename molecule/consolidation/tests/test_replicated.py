@@ -43,7 +43,8 @@ def estate(scene: Scene, size_mib: int = 64, replicated: bool = True, to: str | 
 
 
 def play(scene: Scene, playbook: str, settings: dict[str, Any], *words: str) -> Run:
-    return scene.play(f"playbooks/{playbook}.yml", "both", ("-e", f"plan_dir={scene.folder}/replicated", *words), settings, 1200, limit=False)
+    words = ("-e", f"plan_dir={scene.folder}/replicated", *words)
+    return scene.play(f"playbooks/{playbook}.yml", "both", words, settings, 1200, limit=False)
 
 
 def good(scene: Scene, playbook: str, settings: dict[str, Any], *words: str) -> Run:
@@ -145,7 +146,7 @@ def test_a_replicated_guest_survives_its_host_and_copies_that_part_are_told(fres
     told = play(fresh, "audit", settings)
     report = json.loads((fresh.folder / "replicated" / "audit.json").read_text(encoding="utf-8"))
     found = {host: [entry["item"] for entry in there["findings"] if entry["kind"] == "replica"] for host, there in report["hosts"].items()}
-    assert found == dict.fromkeys(HOSTS, [RESOURCE]), told.text
+    assert found == {host: [RESOURCE] for host in HOSTS}, told.text
     fresh.run(HERE, GIVE_UP)
     fresh.run(THERE, f"drbdadm connect {RESOURCE} || true")
     whole(fresh, THERE)
@@ -155,5 +156,5 @@ def test_a_replicated_guest_survives_its_host_and_copies_that_part_are_told(fres
     site(fresh, gone)
     site(fresh, gone)
     for host in HOSTS:
-        fresh.holds(host, f"! xl list {GUEST}", f"! test -e /etc/drbd.d/xenfold-{RESOURCE}.res", f"test -e /dev/vg_guests/{RESOURCE}.removed",
-                    f"! grep -q '^ *{MINOR}: cs:[^U]' /proc/drbd")
+        fresh.holds(host, f"! xl list {GUEST}", f"! test -e /etc/drbd.d/xenfold-{RESOURCE}.res",
+                    f"test -e /dev/vg_guests/{RESOURCE}.removed", f"! grep -q '^ *{MINOR}: cs:[^U]' /proc/drbd")
