@@ -55,6 +55,11 @@ options:
         description: Size in GiB, rounded up to whole extents.
         type: float
         required: true
+  guest_targets:
+    description: Names of iSCSI targets whose disks are guests', as whole ones; the host's LVM keeps out of them.
+    type: list
+    elements: str
+    default: []
   grow:
     description: Arrays whose growth a volume group on them may use, as for M(xenfold.consolidation.md_array).
     type: list
@@ -139,11 +144,11 @@ def plan_volumes(module: AnsibleModule, runner: Runner, groups: list[dict[str, A
     return plan
 
 
-def plan_filter(module: AnsibleModule, names: list[str]) -> tuple[WantedFile, lvm.Filter, dict[str, str | None]]:
+def plan_filter(module: AnsibleModule, names: list[str], targets: list[str]) -> tuple[WantedFile, lvm.Filter, dict[str, str | None]]:
     """lvmlocal.conf as it must be and as it is; ends the module when it cannot be that."""
     texts = read_texts([lvm.MAIN_FILE, lvm.FILTER_FILE])
     try:
-        wanted = lvm.host_filter(texts[lvm.MAIN_FILE] or "", texts[lvm.FILTER_FILE] or "", names)
+        wanted = lvm.host_filter(texts[lvm.MAIN_FILE] or "", texts[lvm.FILTER_FILE] or "", names, targets)
     except BrokenBlock as error:
         module.fail_json(msg=f"No volume was changed. {lvm.FILTER_FILE}: {error}", errors=[f"{lvm.FILTER_FILE}: {error}"])
     if wanted.errors:
@@ -156,6 +161,7 @@ def main() -> None:
         argument_spec={
             "volume_groups": {"type": "list", "elements": "dict", "default": [], "options": VOLUME_GROUP_SPEC},
             "volumes": {"type": "list", "elements": "dict", "default": [], "options": VOLUME_SPEC},
+            "guest_targets": {"type": "list", "elements": "str", "default": []},
             "grow": {"type": "list", "elements": "dict", "default": [], "options": GROW_SPEC},
         },
         supports_check_mode=True,
@@ -164,22 +170,24 @@ def main() -> None:
     errors = check_volume_groups(groups) + check_volumes(volumes) + check_grow(module.params["grow"])
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
-    if not groups and not volumes:
+    targets = module.params["guest_targets"]
+    if not groups and not volumes and not targets:
         module.exit_json(**outcome([]), volumes=[])
 
     runner = Runner(module)
     names = [group["name"] for group in groups]
     # Volumes alone need a group, and with it LVM, to be there.
-    absent = packages.missing(runner, ["lvm2"]) if groups else []
+    filters = bool(groups or targets)
+    absent = packages.missing(runner, ["lvm2"]) if filters else []
     plan = plan_volumes(module, runner, groups, volumes)
     actions = [Action("install", f"package {name}") for name in absent]
     # A call for volumes alone, as the guests' role makes it, leaves the filter as it is.
-    file, wanted, texts = plan_filter(module, names) if groups else (None, None, {})
+    file, wanted, texts = plan_filter(module, names, targets) if filters else (None, None, {})
     if absent and not module.check_mode:
         packages.install(runner, absent)
         # LVM sees more than blkid does, and its package may have found groups.
         plan = plan_volumes(module, runner, groups, volumes)
-        file, wanted, texts = plan_filter(module, names)
+        file, wanted, texts = plan_filter(module, names, targets)
     write = file if file and texts[file.path] != file.content else None
     actions += ([Action("write", f"file {write.path}")] if write else []) + plan.actions
     result = outcome(actions)

@@ -169,7 +169,7 @@ def test_the_audit_asks_through_the_roles_and_changes_nothing() -> None:
     assert len(calls) + len(own) + 1 <= 11
     registered = {task["register"] for task in calls}
     assert {task["register"] for task in own} == {"_audit_guest_info", "_audit_guest_volumes", "_audit_guest_settings"}
-    assert registered == {"_dom0_result", "_network_result", "_storage_arrays_result", "_storage_volumes_result"}
+    assert registered == {"_dom0_result", "_network_result", "_storage_arrays_result", "_storage_iscsi_result", "_storage_volumes_result"}
     answers = next(task for task in play["tasks"] if "ansible.builtin.set_fact" in task)["ansible.builtin.set_fact"]["_audit_answers"]
     assert all(any(name in str(value) for value in answers.values()) for name in (*registered, *(task["register"] for task in own)))
 

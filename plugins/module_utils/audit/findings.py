@@ -53,8 +53,10 @@ KINDS = {
     "guest_setting": "a running guest is not as wanted",
     "guest_state": "a domain is in a state to be looked at",
     "guest_twice": "a guest runs on two hosts at once",
+    "iscsi": "an iSCSI target is not reached, or not as wanted",
     "network": "a device of the network is not as wanted",
     "package": "a package is missing",
+    "replica": "a replicated disk is not the same on two hosts, or of no guest",
     "reboot": "something waits for a reboot",
     "refused": "a role would refuse to go on",
     "setting": "a dom0 setting is not as wanted",
@@ -69,13 +71,14 @@ QUESTIONS = {
     "network": ("network", "network", "network"),
     "arrays": ("arrays of the estate", "storage", "array"),
     "volumes": ("volume groups and volumes", "storage", "volume"),
+    "iscsi": ("iSCSI targets", "storage", "iscsi"),
     "guest_info": ("guests that are there", "", "failed"),
     "guest_volumes": ("volumes of guests", "guests", "volume"),
     "guests": ("settings of guests", "guests", "guest_setting"),
 }
 _COMPARED = ("distribution", "kernel", "microcode", "xen")
 _FOUND = {"create": "missing", "install": "not installed", "assemble": "not running", "start": "not running", "finish": "interrupted",
-          "extend": "smaller", "grow": "smaller", "hold": "not held", "release": "held"}
+          "extend": "smaller", "grow": "smaller", "hold": "not held", "release": "held", "add": "not known", "log in": "not reached"}
 
 
 def audit(
@@ -85,7 +88,7 @@ def audit(
     """The content of audit.json.
 
     hosts: all of the estate; asked: those that this run was for; answers: host -> `host`, `dom0`, `network`, `arrays`, `volumes`,
-    `guest_info`, `guest_volumes`, `guests` (what the modules returned; empty when one was never run), `arguments` (results of
+    `iscsi`, `guest_info`, `guest_volumes`, `guests` (what the modules returned; empty when one was never run), `arguments` (results of
     validate_argument_spec, `item` being the role), `wanted` ({`arrays`: storage_arrays, `other_arrays`: UUIDs or names of arrays that are
     nobody's business, `pool`: name, `sizes`: {estate_host, dom0_vcpus, dom0_memory_mib}, `cpu_levels`: pool_cpu_levels}). `wanted` is as a
     person wrote it: what is wrong there is told of that host. read: what the module estate returned, empty or skipped when the inventory

@@ -220,8 +220,8 @@ def _take(free: dict[str, int | None], group: str, size_bytes: int) -> None:
         free[group] = left - size_bytes
 
 
-def filter_patterns(groups: Sequence[str]) -> list[str]:
-    """Patterns that reject every volume of the groups, under each of its names.
+def filter_patterns(groups: Sequence[str], targets: Sequence[str] = ()) -> list[str]:
+    """Patterns that reject every volume of the groups, and every disk of the iSCSI targets, under each of its names.
 
     A device is rejected when each of its names that matches a pattern matches one that rejects; names that match none, such as
     /dev/dm-3, do not count (lvm.conf(5), devices/filter). So no pattern here accepts anything.
@@ -231,6 +231,8 @@ def filter_patterns(groups: Sequence[str]) -> list[str]:
         escaped = name.replace("+", "[+]").replace(".", "[.]")
         mapped = escaped.replace("-", "--")
         patterns += [f"r|^/dev/{escaped}/.*|", f"r|^/dev/mapper/{mapped}-[^-].*|"]
+    # A disk of an iSCSI target is a guest's as a whole.
+    patterns += [f"r|^/dev/disk/by-path/.*-iscsi-{name.replace('.', '[.]')}-lun-.*|" for name in sorted(targets)]
     # A replicated disk shows its guest's volume once more.
     return [*patterns, "r|^/dev/drbd.*|"]
 
@@ -254,7 +256,7 @@ class Filter:
     errors: list[str]
 
 
-def host_filter(lvm_conf: str, lvmlocal_conf: str, groups: Sequence[str]) -> Filter:
+def host_filter(lvm_conf: str, lvmlocal_conf: str, groups: Sequence[str], targets: Sequence[str] = ()) -> Filter:
     """A filter that keeps the host's LVM out of the guests' volumes: it must never activate what lies inside a guest's disk.
 
     Patterns of the administrator in lvm.conf are kept behind ours as long as they reject only: one that accepts would let the
@@ -271,6 +273,6 @@ def host_filter(lvm_conf: str, lvmlocal_conf: str, groups: Sequence[str]) -> Fil
     if any(not pattern.startswith("r") for pattern in theirs) and theirs != ["a|.*|"]:
         errors.append(f"{MAIN_FILE}: global_filter: {', '.join(theirs)}; allowed are patterns that reject (r), as one that accepts"
                       " lets the host into the guests' volumes")
-    patterns = filter_patterns(groups) + [pattern for pattern in theirs if pattern.startswith("r")]
+    patterns = filter_patterns(groups, targets) + [pattern for pattern in theirs if pattern.startswith("r")]
     value = ", ".join(f'"{pattern}"' for pattern in patterns)
     return Filter(with_block(lvmlocal_conf, OWNER, ["devices {", f"    global_filter = [ {value} ]", "}"]), patterns, errors)

@@ -68,6 +68,7 @@ def good(host: str) -> dict[str, Any]:
         "network": {**IN_ORDER, "unsettled": False},
         "arrays": {**IN_ORDER, "arrays": []},
         "volumes": {**IN_ORDER, "volumes": []},
+        "iscsi": {**IN_ORDER, "devices": {}},
         "guest_info": guest_info(*RUNS.get(host, [])),
         "guest_volumes": {**IN_ORDER, "volumes": []},
         "guests": {**IN_ORDER, "diff": [], "guests": {}, "pending": [], "unmanaged": [], "limits": {}},

@@ -169,6 +169,14 @@ def test_patterns_of_a_configuration(text, patterns):
     assert lvm.patterns_in(text) == patterns
 
 
+def test_the_filter_keeps_out_of_disks_of_targets():
+    wanted = lvm.host_filter("", "", [], ["iqn.2026-11.example:store"])
+    assert wanted.patterns == ["r|^/dev/disk/by-path/.*-iscsi-iqn[.]2026-11[.]example:store-lun-.*|", "r|^/dev/drbd.*|"]
+    path = "/dev/disk/by-path/ip-10.0.9.5:3260-iscsi-iqn.2026-11.example:store-lun-1"
+    assert re.search(wanted.patterns[0].split("|")[1], path)
+    assert not re.search(wanted.patterns[0].split("|")[1], path.replace("store", "other"))
+
+
 @pytest.mark.parametrize(("main", "local", "kept", "error"), [
     ("", "", [], None),
     ('devices {\n    # global_filter = [ "a|.*|" ]\n}\n', "local {\n}\n", [], None),

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.xenfold.consolidation.plugins.module_utils import storage_spec
-from ansible_collections.xenfold.consolidation.plugins.modules import lvm_volumes, md_array, md_replace
+from ansible_collections.xenfold.consolidation.plugins.module_utils.iscsi.targets import TARGET_SPEC
+from ansible_collections.xenfold.consolidation.plugins.modules import iscsi_targets, lvm_volumes, md_array, md_replace
 
 from tests.unit.storage.samples import ARRAY
 
@@ -91,7 +92,7 @@ def test_every_option_of_the_role_reaches_the_modules():
     assert {name: option["default"] for name, option in spec.items()} == yaml.safe_load((ROLE / "defaults/main.yml").read_text())
     text, readme = (ROLE / "tasks/main.yml").read_text(), (ROLE / "README.md").read_text()
     tasks = yaml.safe_load(text)
-    for task, module in zip(tasks, (md_array, lvm_volumes), strict=True):
+    for task, module in zip(tasks, (md_array, lvm_volumes, iscsi_targets), strict=True):
         documented = yaml.safe_load(module.DOCUMENTATION)
         assert set(task[f"xenfold.consolidation.{documented['module']}"]) == set(documented["options"])
     assert all(f"{{{{ {name} }}}}" in text and f"`{name}`" in readme for name in spec)
@@ -113,6 +114,7 @@ def test_the_replacement_documents_its_options():
     (lvm_volumes, "grow", "storage_grow", storage_spec.GROW_SPEC),
     (lvm_volumes, "volume_groups", "storage_volume_groups", storage_spec.VOLUME_GROUP_SPEC),
     (lvm_volumes, "volumes", "storage_volumes", storage_spec.VOLUME_SPEC),
+    (iscsi_targets, "targets", "storage_iscsi", TARGET_SPEC),
 ])
 def test_documents_name_every_key_of_an_item(module, option, variable, keys):
     documented = yaml.safe_load(module.DOCUMENTATION)["options"][option]["suboptions"]
@@ -120,7 +122,8 @@ def test_documents_name_every_key_of_an_item(module, option, variable, keys):
     for documents, spec in ((documented, keys), inner):
         told = {key: {name: value for name, value in entry.items() if name in ("type", "required", "choices", "default", "elements")}
                 for key, entry in documents.items()}
-        assert told == {key: {name: value for name, value in entry.items() if name != "options"} for key, entry in spec.items()}
+        wanted = {key: {name: value for name, value in entry.items() if name not in ("options", "no_log")} for key, entry in spec.items()}
+        assert told == wanted
     options = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     row = next(line for line in (ROLE / "README.md").read_text().splitlines() if line.startswith(f"| `{variable}`"))
     for text in (row, str(options[variable]["description"])):
