@@ -10,7 +10,7 @@ author: The Xenfold Authors (@xenfold)
 description:
   - For every guest with replicated disks (C(drbd_minor)) the two hosts that the estate names for it, C(current) and C(replica), with the
     addresses at which they reach each other, which are those for moves (P(xenfold.consolidation.move_peers#filter)).
-positional: problem, guests, hosts
+positional: problem, guests, hosts, found
 options:
   _input:
     description: The variables of all hosts, as in C(hostvars).
@@ -29,6 +29,10 @@ options:
     type: list
     elements: str
     required: true
+  found:
+    description: What the hosts have, as host -> guests -> state. A guest that is on a host without a copy of its disks is refused.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -52,8 +56,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import
 from ansible_collections.xenfold.consolidation.plugins.plugin_utils.refusals import of_pool, operation
 
 
-def _copies_of(variables: Any, problem: Any, guests: Any, hosts: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _copies_of(variables: Any, problem: Any, guests: Any, hosts: Any, found: Any = None) -> dict[str, Any]:
+    copies: dict[str, Any] = {}
     with operation("copies_of"):
         for workload in problem["workloads"]:
             name = workload["name"]
@@ -63,8 +67,12 @@ def _copies_of(variables: Any, problem: Any, guests: Any, hosts: Any) -> dict[st
             if None in pair or pair[0] == pair[1] or not set(pair) <= set(hosts):
                 raise AnsibleFilterError(f"copies_of: workload {name!r}: current and replica: value {pair[0]} and {pair[1]}, allowed two"
                                          " hosts of the estate for replicated disks")
-            found[name] = {"first": pair[0], "hosts": {one: _address(variables, other, one) for one, other in (pair, pair[::-1])}}
-    return found
+            strange = sorted(host for host, there in (found or {}).items() if name in there and host not in pair)
+            if strange:
+                raise AnsibleFilterError(f"copies_of: workload {name!r}: current and replica: value {pair[0]} and {pair[1]}, allowed"
+                                         f" {strange[0]} as one of the two, where it is (docs/guests.md, Replicated disks)")
+            copies[name] = {"first": pair[0], "hosts": {one: _address(variables, other, one) for one, other in (pair, pair[::-1])}}
+    return copies
 
 
 def _address(variables: Any, host: str, peer: str) -> str:

@@ -48,11 +48,14 @@ both:
   sample: []
 """
 
+import time
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import plan, state
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
+_CLOSING_SECONDS = 20
 _SAYS = {"allow": "yes", "forbid": "no"}
 
 
@@ -60,6 +63,11 @@ def main() -> None:
     module = AnsibleModule(argument_spec={"allow": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True)
     runner = Runner(module)
     found = state.read(runner)
+    end = time.monotonic() + _CLOSING_SECONDS
+    # The host that a guest has left closes its disk a moment after the guest works elsewhere.
+    while plan.forbid(found, module.params["allow"])[1] and not module.check_mode and time.monotonic() < end:
+        time.sleep(1)
+        found = state.read(runner)
     allowed, errors = plan.allow(module.params["allow"], found)
     if errors:
         module.fail_json(msg="No disk may be written by two hosts: " + "; ".join(errors), errors=errors)

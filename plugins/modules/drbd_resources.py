@@ -13,8 +13,10 @@ description:
     the disk on both; what DRBD has to remember lies on a volume of its own, C(NAME.drbd). The volumes have to be there.
   - Both hosts are made in one run, as neither copy counts before both have answered and said that they never had data. The volume of the
     host C(first) is then what the other one becomes a copy of, while the guest works already.
-  - Refuses to overwrite a volume with something on it, to replicate a volume that a guest has open, and to decide between copies that
-    have parted.
+  - Refuses to overwrite a volume with something on it (that blkid knows, or in its first 4 KiB), to replicate a volume that a guest has
+    open, and to exchange the volumes of a disk that works.
+  - Guests whose disks are not in order are named in RV(held) with the reason, and are not to be started here. Copies that have parted are
+    joined again only when DRBD does so without losing anything.
   - A resource whose volumes have grown on both hosts becomes as large. None is removed; M(xenfold.consolidation.guest_remove) does that.
   - The unit C(xenfold-drbd.service) brings the resources up when the host starts, before its guests.
 extends_documentation_fragment: xenfold.consolidation.attributes
@@ -35,8 +37,18 @@ options:
       P(xenfold.consolidation.copies_of#filter).
     type: dict
     required: true
+  asked:
+    description: Hosts that answer, so that a guest does not start with a copy while that of one of them is not heard.
+    type: list
+    elements: str
+    default: []
+  new:
+    description: Volumes, as C(GROUP/NAME), that this run has made. What an image has filled them with is no data that must not be lost.
+    type: list
+    elements: str
+    default: []
   wait_seconds:
-    description: How long the first host waits for the other one.
+    description: How long the first host of a new disk waits for the other one.
     type: int
     default: 60
 """
@@ -61,6 +73,11 @@ actions:
     - {verb: write, target: file /etc/drbd.d/xenfold-db01-root.res, detail: ""}
     - {verb: create, target: metadata of resource db01-root, detail: on /dev/vg_guests/db01-root.drbd}
     - {verb: start, target: resource db01-root, detail: "with xen02 at 10.9.0.2, port 11001"}
+held:
+  description: Guest -> why it must not be started here as its disks are, of those that do not run here.
+  returned: success
+  type: dict
+  sample: {}
 resources:
   description: >-
     The resources of this host that are from here: guest, minor, volumes, state and whether both copies may be written now.
@@ -81,13 +98,14 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import resources, state
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, file_diff, read_texts, write_atomically
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import refuse_bad_guests
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import lock
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 
 def checked(options: dict[str, Any]) -> list[resources.Resource]:
     """The resources that are wanted. Raises ValueError."""
     refuse_bad_guests(options["guests"])
-    found, errors = resources.of_guests(options["guests"], options["copies"], options["host"])
+    found, errors = resources.of_guests(options["guests"], options["copies"], options["host"], set(options["new"]))
     errors += [f"wait_seconds: value {options['wait_seconds']}, allowed 0 or more"] if options["wait_seconds"] < 0 else []
     if errors:
         raise ValueError("; ".join(errors))
@@ -105,12 +123,30 @@ def _unit(runner: Runner) -> tuple[list[WantedFile], dict[str, str | None], list
     return [wanted] if texts[wanted.path] != wanted.content else [], texts, actions
 
 
+def _held(wanted: list[resources.Resource], host: str, found: state.Found, asked: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Guests that are not to be started, and what is told of those that run."""
+    held: dict[str, list[str]] = {}
+    told = []
+    for resource in wanted:
+        there = found.state(resource.minor)
+        if there.connection == state.UNCONFIGURED:
+            continue  # In check mode.
+        why = drbd.why_held(resource, host, there, asked)
+        if why and there.role != state.PRIMARY:
+            held.setdefault(resource.guest, []).append(why)
+        elif there.connection == state.STANDALONE:
+            told.append(f"guest {resource.guest!r}: {why}; it goes on with the copy of this host")
+    return {guest: "; ".join(lines) for guest, lines in held.items()}, told
+
+
 def main() -> None:
+    names = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
         argument_spec={
             "host": {"type": "str", "required": True},
             "guests": {"type": "list", "elements": "dict", "required": True},
             "copies": {"type": "dict", "required": True},
+            "asked": names, "new": names,
             "wait_seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -121,7 +157,7 @@ def main() -> None:
     except ValueError as error:
         module.fail_json(msg=str(error))
     if not wanted:
-        module.exit_json(**outcome([]), resources=state.read(runner).data())
+        module.exit_json(**outcome([]), held={}, resources=state.read(runner).data())
     absent = packages.missing(runner, [drbd.PACKAGE])
     if absent and not module.check_mode:
         packages.install(runner, absent)
@@ -130,9 +166,12 @@ def main() -> None:
     if plan.errors:
         module.fail_json(msg="Nothing was replicated: " + "; ".join(plan.errors), errors=plan.errors)
     files, texts, unit = _unit(runner)
+    # A move that nobody carries out any more has left it.
+    taken = [] if lock.read(lock.PATH) else drbd.forbid(found, ())[0]
     actions = [Action("install", f"package {name}") for name in absent] + [Action("write", f"file {file.path}") for file in files]
-    result = outcome([*actions, *plan.actions, *unit])
-    rest = "".join(f"{action.line()}\n" for action in [*actions, *plan.actions, *unit] if action.verb != "write")
+    actions += [*plan.actions, *(Action("forbid", f"resource {name}", "two primaries") for name in taken), *unit]
+    result = outcome(actions)
+    rest = "".join(f"{action.line()}\n" for action in actions if action.verb != "write")
     shown = [file_diff(file, {**texts, **found.texts}) for file in [*files, *plan.files]]
     result["diff"] = shown + ([{"prepared": rest}] if rest else [])
     if not module.check_mode:
@@ -140,14 +179,21 @@ def main() -> None:
             write_atomically(file)
         if files:
             runner.change(["systemctl", "daemon-reload"])
-        try:
-            drbd_host.carry_out(runner, plan, options["host"], options["wait_seconds"])
-        except drbd_host.DrbdError as error:
-            module.fail_json(msg=str(error), **result)
+        small = drbd_host.carry_out(runner, plan, options["wait_seconds"])
+        for name in small:
+            module.warn(f"resource {name}: stays as large as it is, since the volume of the other host has not grown; run this for both")
+        done = [action for action in actions if not (action.verb == "grow" and action.target.removeprefix("resource ") in small)]
+        result |= {"changed": bool(done), "actions": [action.data() for action in done]}
+        for name in taken:
+            runner.change(["drbdadm", "net-options", "--allow-two-primaries=no", name])
         for action in unit:
             # Without waiting: it would wait for copies that the other host has yet to bring up.
             runner.change(["systemctl", *(["--no-block"] if action.verb == "start" else []), action.verb, drbd.UNIT])
-    module.exit_json(**result, resources=state.read(runner).data())
+        found = state.read(runner)
+    held, told = _held(wanted, options["host"], found, options["asked"])
+    for line in [*told, *(f"guest {guest!r}: is not started: {why}" for guest, why in held.items())]:
+        module.warn(line)
+    module.exit_json(**result, held=held, resources=found.data())
 
 
 if __name__ == "__main__":

@@ -145,7 +145,9 @@ def _guests(
         return None, ""
     estate, secret = read["estate"], bool(read.get("contains_secrets"))
     wanted = audit_guests.Wanted(estate["guests"], frozenset(str(workload["name"]) for workload in estate["problem"]["workloads"]),
-                                 planned.read(plan, estate["problem"]), secret)
+                                 planned.read(plan, estate["problem"]), secret,
+                                 {workload["name"]: [host for key in ("current", "replica") if (host := workload.get(key))]
+                                  for workload in estate["problem"]["workloads"]})
     told = {name: info for name, entry in answers.items() if "domains" in (info := answer_of(entry, "guest_info"))}
     cleared = {item for name in told for item in audit_guests.cleared(name, answers[name].get("guests") or {})}
     return audit_guests.Guests(told, [*not_asked, *(name for name in answers if name not in told)], wanted, cleared), ""

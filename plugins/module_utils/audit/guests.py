@@ -24,12 +24,13 @@ _DEFINITION = re.compile(r"file /etc/xen/guests/([^/]+)\.cfg")
 @dataclass(frozen=True)
 class Wanted:
     """guests: name -> definition; workloads: names of all workloads, those for planning only among them; secret: whether definitions hold
-    values that nobody may see."""
+    values that nobody may see; copies: workload -> hosts that have its disks when it is replicated, of all workloads."""
 
     guests: Mapping[str, Mapping[str, Any]]
     workloads: frozenset[str]
     planned: Planned = field(default_factory=Planned)
     secret: bool = False
+    copies: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 class Guests:
@@ -63,7 +64,7 @@ class Guests:
             yield from self._strangers(host, info)
         for name in sorted(self.wanted.guests):
             yield from self._absent(name)
-        yield from replicas.findings(self.told, self.others, self.wanted.guests, self.wanted.workloads)
+        yield from replicas.findings(self.told, self.wanted.guests, self.wanted.copies)
 
     def notes(self) -> list[str]:
         """What the answers leave open."""

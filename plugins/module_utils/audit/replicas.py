@@ -14,21 +14,23 @@ _WHOLE = f"{CONNECTED}, {UP_TO_DATE}/{UP_TO_DATE}"
 
 
 def findings(
-    told: Mapping[str, Mapping[str, Any]], others: Collection[str], guests: Mapping[str, Mapping[str, Any]], workloads: Collection[str],
+    told: Mapping[str, Mapping[str, Any]], guests: Mapping[str, Mapping[str, Any]], workloads: Mapping[str, Collection[str]],
 ) -> Iterator[Finding]:
-    """told: host -> answer of xl_guest_info with details; others: hosts of which nothing is known; guests: definitions by name."""
+    """told: host -> answer of xl_guest_info with details; guests: definitions by name; workloads: all names, with the hosts that are to
+    have copies of their disks."""
     resources = {host: info.get("resources") or {} for host, info in told.items()}
     for host, there in resources.items():
         for name, resource in sorted(there.items()):
             yield from _resource(host, name, resource, resource["guest"] in workloads)
     for guest, definition in sorted(guests.items()):
         for name in names_of([definition]):
-            copies = [host for host, there in resources.items() if name in there]
-            # One that nobody could ask may have a copy.
-            if told and len(copies) + len(others) < 2:
-                where = f"on {copies[0]} alone" if copies else "on no host"
-                yield Finding(copies[0] if copies else min(told), "replica", name, where, "copies on two hosts",
-                              f"disk {name} of guest {guest} has a copy {where}; site.yml makes the other one")
+            # One that nobody could ask may have its copy.
+            for host in sorted(host for host in workloads.get(guest, ()) if host in resources and name not in resources[host]):
+                yield Finding(host, "replica", name, "no copy", "a copy",
+                              f"disk {name} of guest {guest} has no copy on {host}; site.yml makes it")
+            for host in sorted(host for host, there in resources.items() if name in there and host not in workloads.get(guest, ())):
+                yield Finding(host, "replica", name, "a copy", "no copy",
+                              f"disk {name} of guest {guest} has a copy on {host}, which is neither its current host nor its replica")
 
 
 def _resource(host: str, name: str, resource: Mapping[str, Any], known: bool) -> Iterator[Finding]:

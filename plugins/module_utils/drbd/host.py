@@ -16,7 +16,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.plan im
     STRANGE,
     Local,
     Plan,
-    never_written,
+    neither_written,
 )
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import Resource, file_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import write_atomically
@@ -29,13 +29,8 @@ _FRONT_BYTES = 4096
 _SECTOR_BYTES = 512
 _LOOK_SECONDS = 1.0
 _MEETING_SECONDS = 5.0
-_UNKNOWN = "Unknown"
 _NO_METADATA = "No valid meta data found"
 _EVERY_CODE: tuple[int, ...] = ()
-
-
-class DrbdError(Exception):
-    """What could not be done; the text says what and why."""
 
 
 def look(runner: Runner, wanted: Sequence[Resource], found: drbd.Found) -> dict[str, Local]:
@@ -54,7 +49,9 @@ def _look_at(runner: Runner, resource: Resource, found: drbd.Found, volumes: Map
     asked = found.texts.get(file_of(resource).path) == file_of(resource).content and resource.name not in found.two_primaries
     adjust = runner.read(["drbdadm", "--dry-run", "adjust", resource.name]).out.strip() if asked else ""
     bare = state.disk in drbd.NO_DATA
-    generation = runner.read(["drbdadm", "get-gi", resource.name]).out.partition(":")[0].strip() if bare else ""
+    # The metadata of a volume that has failed cannot be read.
+    told = runner.read(["drbdadm", "get-gi", resource.name], ok=_EVERY_CODE) if bare else None
+    generation = told.out.partition(":")[0].strip() if told and told.rc == 0 else ""
     return Local(MADE, holds=_holds(runner, resource.volume) if bare else "", volume_bytes=_bytes(os.path.realpath(resource.volume)),
                  device_bytes=_bytes(f"drbd{resource.minor}"), adjust=adjust, generation=generation)
 
@@ -91,8 +88,8 @@ def _holds(runner: Runner, path: str) -> str:
     return f"data ({', '.join(kinds)})" if kinds else "data" if any(_front(path)) else ""
 
 
-def carry_out(runner: Runner, plan: Plan, host: str, wait_seconds: int) -> None:
-    """All steps of a plan without errors. Raises DrbdError."""
+def carry_out(runner: Runner, plan: Plan, wait_seconds: int) -> list[str]:
+    """All steps of a plan without errors. Returns the names of those that were to grow and did not, as the other copy is smaller."""
     for file in plan.files:
         write_atomically(file)
     for resource in plan.create:
@@ -101,11 +98,18 @@ def carry_out(runner: Runner, plan: Plan, host: str, wait_seconds: int) -> None:
         _begin(runner, resource)
     for resource in plan.up:
         runner.change(["drbdadm", "adjust", resource.name])
-    _see_together(runner, plan.up)
+    # A host whose peer is not there waits for it; one whose copy has parted from the other stops a moment after they have met.
+    _wait(runner, plan.up, wait_seconds if plan.blank else _MEETING_SECONDS)
     for resource in plan.blank:
-        _begin_blank(runner, resource, host, wait_seconds)
+        found = drbd.read(runner)
+        if neither_written(found.state(resource.minor), look(runner, [resource], found)[resource.name]):
+            _take(runner, resource)
+    small = []
     for resource in plan.grow:
+        before = _bytes(f"drbd{resource.minor}")
         runner.change(["drbdadm", "resize", resource.name])
+        small += [resource.name] if _bytes(f"drbd{resource.minor}") == before else []
+    return small
 
 
 def _begin(runner: Runner, resource: Resource) -> None:
@@ -119,38 +123,15 @@ def _begin(runner: Runner, resource: Resource) -> None:
 
 
 def _take(runner: Runner, resource: Resource) -> None:
-    runner.change(["drbdadm", "primary", "--force", resource.name])
-    runner.change(["drbdadm", "secondary", resource.name])
+    """In one command: a run that was cut off between the two would leave a primary that no guest has."""
+    runner.change(["sh", "-c", f"drbdadm primary --force {resource.name} && drbdadm secondary {resource.name}"])
 
 
-def _see_together(runner: Runner, resources: Sequence[Resource]) -> None:
-    """A host whose peer is not there waits for it; one whose copy has parted from the other stops a moment after they have met."""
-    end = time.monotonic() + _MEETING_SECONDS
-    while resources:
-        states = {resource.name: drbd.read(runner).state(resource.minor) for resource in resources}
-        parted = [name for name, state in states.items() if state.connection == drbd.STANDALONE]
-        if parted:
-            raise DrbdError(f"resource {', '.join(parted)}: is {drbd.STANDALONE}: its copies have parted, and a person decides which counts"
-                            " (docs/guests.md, Replicated disks)")
-        if time.monotonic() >= end or all(state.peer_role != _UNKNOWN for state in states.values()):
+def _wait(runner: Runner, resources: Sequence[Resource], seconds: float) -> None:
+    """Until each has met the other copy, or the time is up."""
+    end = time.monotonic() + seconds
+    while resources and time.monotonic() < end:
+        found = drbd.read(runner)
+        if all(found.state(resource.minor).peer_role != drbd.UNKNOWN for resource in resources):
             return
         time.sleep(_LOOK_SECONDS)
-
-
-def _begin_blank(runner: Runner, resource: Resource, host: str, wait_seconds: int) -> None:
-    """Let an empty volume be the first data, only when the other host says as well that it never had any."""
-    peer = next(name for name in resource.hosts if name != host)
-    end = time.monotonic() + wait_seconds
-    while True:
-        found = drbd.read(runner)
-        state = found.state(resource.minor)
-        if state.connection == drbd.CONNECTED or state.disk not in (drbd.INCONSISTENT, ""):
-            break
-        if time.monotonic() >= end:
-            raise DrbdError(
-                f"resource {resource.name!r}: has no data yet, and the copy of {peer} does not answer at {resource.hosts[peer]}, port"
-                f" {resource.port}, within {wait_seconds} s ({state.told()}). Both hosts are made in one run; a packet filter lets the port"
-                " in by dom0_firewall.allow")
-        time.sleep(_LOOK_SECONDS)
-    if never_written(state, look(runner, [resource], found)[resource.name]):
-        _take(runner, resource)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import state as drbd
-from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import Known, Resource, file_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import Resource, file_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import META_SUFFIX
 
 PACKAGE = "drbd-utils"
 UNIT = "xenfold-drbd.service"
@@ -102,21 +103,44 @@ def _plan_one(resource: Resource, host: str, found: drbd.Found, local: Local, re
         result.create.append(resource)
         result.actions.append(Action("create", f"metadata of {name}", f"on {resource.meta}"))
     if host == resource.first and (makes or never_written(state, local)):
-        (result.first if local.holds else result.blank).append(resource)
+        (result.first if local.holds and not resource.new else result.blank).append(resource)
         result.actions.append(Action("begin", name, f"with what {resource.volume} of {host} has"))
     if not is_up or differs or local.adjust:
         result.up.append(resource)
         peer = next(other for other in resource.hosts if other != host)
         verb, detail = "adjust" if is_up else "start", f"with {peer} at {resource.hosts[peer]}, port {resource.port}"
         result.actions.append(Action(verb, name, detail))
-    if state.whole and local.volume_bytes - local.device_bytes >= _GROWN_BYTES and leads(resource, host, state):
+    # In check mode the volume has yet to grow.
+    size = max(local.volume_bytes, int(resource.size_gib * 2**30))
+    if state.whole and size - local.device_bytes >= _GROWN_BYTES and leads(resource, host, state):
         result.grow.append(resource)
-        result.actions.append(Action("grow", name, f"{local.device_bytes / 2**30:g} to {local.volume_bytes / 2**30:g} GiB"))
+        result.actions.append(Action("grow", name, f"{local.device_bytes / 2**30:g} to {size / 2**30:g} GiB"))
 
 
 def never_written(state: drbd.State, local: Local) -> bool:
     """Whether the copy of this host never was one of any data, nor has heard of a copy that is."""
     return state.disk in drbd.NO_DATA and state.peer_disk != drbd.UP_TO_DATE and local.generation == JUST_CREATED
+
+
+def neither_written(state: drbd.State, local: Local) -> bool:
+    """Whether the other host has said, too, that its copy never was one of any data."""
+    return (state.connection == drbd.CONNECTED and state.disk == state.peer_disk == drbd.INCONSISTENT and local.generation == JUST_CREATED
+            and state.role == state.peer_role == drbd.SECONDARY)
+
+
+def why_held(resource: Resource, host: str, state: drbd.State, asked: Iterable[str]) -> str | None:
+    """Why a guest that does not run here must not be started with this copy of its disk; None when it may. asked: hosts that answer."""
+    peer = next(other for other in resource.hosts if other != host)
+    told, at = f"its disk {resource.name} is {state.told()}", f"{resource.hosts[peer]}, port {resource.port}"
+    if state.connection == drbd.STANDALONE:
+        return f"{told}: its copies have parted, and a person decides which counts"
+    if state.disk == drbd.CONSISTENT:
+        return f"{told}: this host has started without {peer}, whose copy may be newer"
+    if drbd.UP_TO_DATE not in (state.disk, state.peer_disk):
+        return f"{told}: a new disk begins when {peer} has said that it has no data either, at {at}"
+    if state.peer_role == drbd.UNKNOWN and peer in set(asked):
+        return f"{told}: {peer} answers, but not to DRBD at {at}, and may have the newer copy"
+    return None
 
 
 def leads(resource: Resource, host: str, state: drbd.State) -> bool:
@@ -136,7 +160,11 @@ def _errors(resource: Resource, host: str, found: drbd.Found, local: Local) -> l
         has = found.known[resource.name].minor
         return [f"{title}: drbd_minor: value {resource.minor}, allowed {has}, which it has (docs/guests.md, Replicated disks)"]
     if is_up:
-        return []
+        there = found.known[resource.name].volumes
+        wanted = tuple(f"{resource.volume_group}/{name}" for name in (resource.name, f"{resource.name}{META_SUFFIX}"))
+        told = (f"{title}: volume_group: value {resource.volume_group}, allowed {there[0].partition('/')[0]}, where its copy is; a disk"
+                " that works is not exchanged (docs/guests.md, Replicated disks)")
+        return [] if there == wanted else [told]
     if local.meta == STRANGE:
         return [f"{title}: volume {resource.meta} has something else than DRBD's data, and is not touched"]
     if local.in_use:
@@ -173,9 +201,3 @@ def forbid(found: drbd.Found, keep: Iterable[str]) -> tuple[list[str], list[str]
 
 def _both(state: drbd.State) -> bool:
     return state.role == state.peer_role == drbd.PRIMARY
-
-
-def orphans(found: drbd.Found, guests: Iterable[str]) -> list[Known]:
-    """Our resources of guests that there are no more."""
-    there = set(guests)
-    return [known for known in found.known.values() if known.guest not in there]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,8 @@ _DISK = re.compile(r"^ +(?:meta-)?disk \S*/([^/\s]+/[^/\s]+);$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Resource:
-    """One replicated disk. hosts: the two hosts with their addresses; first: the one whose volume the other becomes a copy of."""
+    """One replicated disk. hosts: the two hosts with their addresses; first: the one whose volume the other becomes a copy of; new: whether
+    this run has made the volume, so that what it holds is of an image at most."""
 
     guest: str
     name: str
@@ -37,6 +38,8 @@ class Resource:
     volume_group: str
     hosts: Mapping[str, str]
     first: str
+    size_gib: float = 0.0
+    new: bool = False
 
     @property
     def volume(self) -> str:
@@ -61,10 +64,12 @@ def names_of(guests: Iterable[Mapping[str, Any]]) -> list[str]:
     return [disk["target"].removeprefix(DRBD) for guest in guests for disk in replicated(guest)]
 
 
-def of_guests(guests: Sequence[Mapping[str, Any]], copies: Mapping[str, Mapping[str, Any]], host: str) -> tuple[list[Resource], list[str]]:
+def of_guests(
+    guests: Sequence[Mapping[str, Any]], copies: Mapping[str, Mapping[str, Any]], host: str, new: Collection[str] = (),
+) -> tuple[list[Resource], list[str]]:
     """The resources of sound guests on a host, in order of their names, and what is wrong with where their copies are.
 
-    copies: guest -> {"first": host, "hosts": {host: address}}.
+    copies: guest -> {"first": host, "hosts": {host: address}}; new: volumes (group/name) that this run has made.
     """
     found, errors = [], []
     for guest in guests:
@@ -85,7 +90,8 @@ def of_guests(guests: Sequence[Mapping[str, Any]], copies: Mapping[str, Mapping[
         errors += wrong
         if not wrong:
             found += [Resource(guest["name"], volume_name(guest["name"], disk["name"]), disk["drbd_minor"], disk["volume_group"],
-                               dict(sorted(hosts.items())), told["first"]) for disk in disks]
+                               dict(sorted(hosts.items())), told["first"], disk["size_gib"],
+                               f"{disk['volume_group']}/{volume_name(guest['name'], disk['name'])}" in new) for disk in disks]
     return sorted(found, key=lambda resource: resource.name), errors
 
 
@@ -115,8 +121,10 @@ def file_of(resource: Resource) -> WantedFile:
         "    }\n"
         # Else a host whose peer is gone would not come up.
         "    startup { wfc-timeout 30; degr-wfc-timeout 30; outdated-wfc-timeout 30; }\n"
-        # A guest whose host has lost its array goes on with the other copy.
-        "    disk { on-io-error detach; }\n"
+        # A guest whose host has lost its array goes on with the other copy. With fencing, a copy whose host starts alone does not count as
+        # up to date, as the other one may have gone on; 5 says that the other host cannot be asked, so that one which works goes on.
+        "    disk { on-io-error detach; fencing resource-only; }\n"
+        "    handlers { fence-peer \"exit 5\"; }\n"
         "    net { protocol C; allow-two-primaries no; after-sb-0pri discard-zero-changes; verify-alg crc32c; }\n"
         f"{ends}}}\n"
     )

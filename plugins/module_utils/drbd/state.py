@@ -18,8 +18,10 @@ SUPPORTED = "8.4"
 """The series that Linux has in itself; that of LINBIT, 9, tells its state elsewhere and otherwise."""
 UNCONFIGURED = "Unconfigured"
 CONNECTED, STANDALONE = "Connected", "StandAlone"
-PRIMARY, SECONDARY = "Primary", "Secondary"
+PRIMARY, SECONDARY, UNKNOWN = "Primary", "Secondary", "Unknown"
 UP_TO_DATE, INCONSISTENT = "UpToDate", "Inconsistent"
+CONSISTENT = "Consistent"
+"""Of a copy whose host started without the other one, with fencing."""
 NO_DATA = ("Diskless", INCONSISTENT)
 _VERSION = re.compile(r"^version: (\S+)", re.MULTILINE)
 _LINE = re.compile(r"^ *([0-9]+): cs:(\w+)(?: ro:(\w+)/(\w+) ds:(\w+)/(\w+))?", re.MULTILINE)

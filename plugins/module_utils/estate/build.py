@@ -157,7 +157,7 @@ def _build(
         "problem": {
             "hosts": planned,
             "workloads": [_workload(workload, split) for workload in ordered],
-            "rules": [_given(rule) for rule in rules],
+            "rules": [*(_given(rule) for rule in rules), *_fences(ordered)],
             "policy": _given(policy),
         },
         "guests": {
@@ -165,6 +165,12 @@ def _build(
             for workload in ordered if workload_checks.is_guest(workload)
         },
     }
+
+
+def _fences(workloads: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Guests with replicated disks are on one of the two hosts that have them."""
+    return [{"rule": "fence", "workloads": [str(workload["name"])], "hosts": sorted((workload["current"], workload["replica"]))}
+            for workload in workloads if any(disk.get("drbd_minor") is not None for disk in workload.get("disks") or ())]
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,9 +37,13 @@ def keep_running(problem: Mapping[str, Any], found: Mapping[str, Mapping[str, st
     for given in problem["workloads"]:
         workload = placed(given, where[given["name"]]) if given["name"] in where else dict(given)
         if workload.get("current") in drained and given["name"] not in where:
-            if workload.get("storage") != "shared" or workload.get("movable") is False:
+            replica = workload.get("replica") if workload.get("storage") == "replicated" else None
+            if workload.get("movable") is False or (workload.get("storage") != "shared" and replica in (None, *drained)):
                 continue
-            del workload["current"]
+            if replica:
+                workload = placed(given, replica)
+            else:
+                del workload["current"]
         workloads.append(workload)
     hosts = [{**host, "state": "closed"} if host["name"] in drained else host for host in problem.get("hosts") or ()]
     names = {workload["name"] for workload in workloads}

@@ -206,7 +206,11 @@ def _check_replication(findings: Findings, path: Path, item: str, workload: Work
     if not is_guest(workload):
         return
     for number, disk in disks:
-        if disk.get("volume_group") and disk.get("drbd_minor") is None and disk.get("access") != "ro":
+        if disk.get("volume_group") and disk.get("access") == "ro":
+            # It would be another volume on each of the two hosts.
+            findings.wrong((*path, "disks", number, "access"), item, f"disks[{number}].access", "ro",
+                           "rw for a volume with storage: replicated")
+        elif disk.get("volume_group") and disk.get("drbd_minor") is None:
             findings.missing((*path, "disks", number), item, f"disks[{number}].drbd_minor",
                              "a number of its own from 0 to 3999 for a volume with storage: replicated")
     for key in ("current", "replica"):

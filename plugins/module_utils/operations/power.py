@@ -27,8 +27,10 @@ def against(host: str, found: Told, problem: Mapping[str, Any], least: Any = 1) 
     # One that is down in the middle of its move may have its only whole disks there.
     moving = unfinished(found)
     lines += [f"{', '.join(moving)}: on its way; go on with what moves it, playbooks/drain.yml or apply.yml"] if moving else []
-    copies = sorted(workload["name"] for workload in problem["workloads"] if workload.get("replica") == host)
-    lines += [f"it keeps the second copy of {', '.join(copies)} (replica)"] if copies else []
+    # Two copies may have exchanged their parts since the inventory was written.
+    copies = {workload["name"] for workload in problem["workloads"] if workload.get("replica") == host}
+    copies |= {resource["guest"] for resource in (found.get(host, {}).get("resources") or {}).values()}
+    lines += [f"it keeps the second copy of {', '.join(sorted(copies))} (replica)"] if copies else []
     if isinstance(least, bool) or not str(least).isdecimal():
         return [*lines, f"{SPARES}: value {least!r}, allowed a number, 0 or more"]
     spare = [name for name, entry in sorted(hosts.items()) if name != host and entry["pool"] == hosts[host]["pool"]

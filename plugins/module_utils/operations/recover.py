@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
-from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state import UP_TO_DATE
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state import CONNECTED, UP_TO_DATE
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations import running
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.running import OperationError, Problem, Told
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
@@ -77,7 +77,13 @@ def _without_copy(workload: Mapping[str, Any], seen: Told, silent: Collection[st
         return "its storage is replicated, but not from here (drbd_minor): the other copy of its disks is made primary by hand"
     if host is None or host not in seen:
         return f"its storage is replicated, and the other copy is on {host or 'no host'}, which does not answer"
-    states = {name: seen[host].get("resources", {}).get(name, {}).get("disk") or "missing" for name in names}
+    told = {name: seen[host].get("resources", {}).get(name, {}) for name in names}
+    apart = [name for name, there in told.items() if not {workload["current"], workload["replica"]} & set(silent)
+             and there.get("connection") != CONNECTED]
+    if apart:
+        return (f"its storage is replicated, and {workload['current']} and {workload['replica']} do not hear of each other's copy of"
+                f" {', '.join(apart)}")
+    states = {name: there.get("disk") or "missing" for name, there in told.items()}
     return "; ".join(f"its storage is replicated, and the copy of {name} on {host} is {state}, not {UP_TO_DATE}"
                      for name, state in states.items() if state != UP_TO_DATE)
 

@@ -131,6 +131,11 @@ class Pair:
         allow = "        allow-two-primaries\tyes;\n" if self.here.two_primaries else ""
         return f"resource {NAME} {{\n    net {{\n{allow}    }}\n}}\n" if self.here.configured else ""
 
+    def _sh(self, argv: list[str]) -> str:
+        assert argv[1:] == ["-c", f"drbdadm primary --force {NAME} && drbdadm secondary {NAME}"]
+        self._drbdadm(["drbdadm", "primary", "--force", NAME])
+        return self._drbdadm(["drbdadm", "secondary", NAME])
+
     def _drbdadm(self, argv: list[str]) -> str:
         host = self.here
         assert argv[-1] == NAME and (host.root / "drbd.d" / f"xenfold-{NAME}.res").exists()
@@ -161,6 +166,8 @@ class Pair:
                 self._meet()
             case ["secondary"]:
                 host.role = "Secondary"
+            case ["resize"]:
+                pass
             case ["net-options", option]:
                 host.two_primaries = option == "--allow-two-primaries=yes"
             case other:

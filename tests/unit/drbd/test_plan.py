@@ -100,12 +100,16 @@ def test_a_run_that_was_cut_off_is_finished() -> None:
 
 def test_a_changed_address_is_taken_up() -> None:
     old = {FILE.path: FILE.content.replace("10.9.0.2", "10.9.0.9")}
-    assert steps("xen01", found(WHOLE, old), Local(MADE)) == [
+    assert steps("xen01", found(WHOLE, old), Local(MADE, volume_bytes=GIB, device_bytes=GIB)) == [
         "write file /etc/drbd.d/xenfold-db01-root.res", "adjust resource db01-root"]
 
 
 def test_growth_is_taken_up_once_and_only_by_copies_that_are_whole() -> None:
     grown = Local(MADE, volume_bytes=2 * GIB, device_bytes=GIB)
+    # In check mode the volume is as it was.
+    [larger], _wrong = resources.of_guests([{**GUEST, "disks": [{**DISK, "size_gib": 2}]}], COPIES, "xen01")
+    now = {"db01-root": Local(MADE, volume_bytes=GIB, device_bytes=GIB)}
+    assert [action.verb for action in drbd.plan([larger], "xen01", found(WHOLE), now).actions] == ["grow"]
     assert steps("xen01", found(WHOLE), grown) == ["grow resource db01-root"]
     assert steps("xen02", found(State("Connected", "Secondary", "Primary", "UpToDate", "UpToDate")), grown) == []
     stopped = State("Connected", "Secondary", "Secondary", "UpToDate", "UpToDate")
@@ -119,6 +123,7 @@ def test_growth_is_taken_up_once_and_only_by_copies_that_are_whole() -> None:
      "drbd_minor: value 7, allowed a number of its own; resource 'old01-root' of this host has it"),
     ("xen01", found(WHOLE, files={}), Local(MADE), "allowed a number of its own; a resource that is not from here of this host has it"),
     ("xen01", found(files={FILE.path: FILE.content.replace("minor 7", "minor 8")}), Local(FRESH), "value 7, allowed 8, which it has"),
+    ("xen01", found(WHOLE, {FILE.path: FILE.content.replace("vg0", "vg1")}), Local(MADE), "volume_group: value vg0, allowed vg1, where"),
     ("xen01", found(files={}), Local(STRANGE), "volume /dev/vg0/db01-root.drbd has something else than DRBD's data, and is not touched"),
     ("xen01", found(files={}), Local(FRESH, in_use=True), "is in use and cannot become a copy now; shut down the guest 'db01' first"),
     ("xen02", found(files={}), Local(FRESH, holds="data (ext4)"), "has data (ext4), which the copy of xen01 would overwrite"),
@@ -141,9 +146,38 @@ def test_both_copies_are_written_during_a_move_alone() -> None:
     assert drbd.forbid(found(replace(WHOLE, peer_role="Primary"), both=("db01-root",)), []) == ([], ["db01-root"])
 
 
-def test_resources_of_guests_that_are_gone() -> None:
-    assert [known.name for known in drbd.orphans(found(WHOLE), ["web01"])] == ["db01-root"]
-    assert drbd.orphans(found(WHOLE), ["db01"]) == []
+ALONE = State("WFConnection", "Secondary", "Unknown", "UpToDate", "DUnknown")
+
+
+@pytest.mark.parametrize(("there", "asked", "why"), [
+    (WHOLE, ["xen02"], None),
+    (replace(WHOLE, connection="SyncTarget", disk="Inconsistent"), ["xen02"], None),
+    (replace(WHOLE, connection="SyncSource", peer_disk="Inconsistent"), ["xen02"], None),
+    # The other host is dead, and this one has worked on.
+    (ALONE, ["xen03"], None),
+    (ALONE, ["xen02"], "xen02 answers, but not to DRBD at 10.9.0.2, port 11007"),
+    (replace(ALONE, disk="Consistent"), [], "this host has started without xen02, whose copy may be newer"),
+    (replace(ALONE, disk="Inconsistent"), [], "a new disk begins when xen02 has said that it has no data"),
+    (replace(ALONE, connection="StandAlone"), [], "its copies have parted, and a person decides which counts"),
+])
+def test_with_what_no_guest_starts(there: State, asked: list[str], why: str | None) -> None:
+    told = drbd.why_held(RESOURCE, "xen01", there, asked)
+    assert (told is None) if why is None else (told is not None and why in told), told
+
+
+def test_a_new_disk_begins_only_when_both_have_said_that_it_is_new() -> None:
+    fresh = Local(MADE, generation=JUST_CREATED)
+    assert drbd.neither_written(EMPTY, fresh)
+    for other in (replace(EMPTY, peer_disk="Diskless"), replace(ALONE, disk="Inconsistent"), replace(EMPTY, disk="Diskless"),
+                  replace(EMPTY, peer_disk="UpToDate"), replace(EMPTY, connection="SyncTarget")):
+        assert not drbd.neither_written(other, fresh), other
+    assert not drbd.neither_written(EMPTY, Local(MADE, generation="1234567890ABCDEF"))
+
+
+def test_an_image_is_no_data_that_must_not_be_lost() -> None:
+    [new], _wrong = resources.of_guests([GUEST], COPIES, "xen01", {"vg0/db01-root"})
+    result = drbd.plan([new], "xen01", found(files={}), {"db01-root": Local(FRESH, holds="data (ext4)")})
+    assert (result.first, [one.name for one in result.blank]) == ([], ["db01-root"])
 
 
 def test_version_of_a_driver_that_is_not_loaded() -> None:

@@ -45,6 +45,18 @@ def test_a_host_that_drains_keeps_what_runs_and_gets_nothing() -> None:
     assert [rule["workloads"] for rule in kept["rules"]] == [["far"]]
 
 
+@pytest.mark.parametrize(("home", "expected"), [
+    # It runs on its replica, so the two have exchanged their parts; it runs nowhere, and its host drains; it is where it was.
+    ("xen02", ("xen02", "xen01")), (None, ("xen02", "xen01")), ("xen01", ("xen01", "xen02")),
+])
+def test_a_replicated_guest_is_on_one_of_its_two_hosts(home: str | None, expected: tuple[str, str]) -> None:
+    hosts = [{"name": "xen01", "state": "drain"}, {"name": "xen02"}]
+    given = {"name": "db01", "storage": "replicated", "current": "xen01", "replica": "xen02"}
+    found = keep_running({"hosts": hosts, "workloads": [given], "rules": [], "policy": {}}, {home: {"db01": "running"}} if home else {})
+    [workload] = found["workloads"]
+    assert (workload["current"], workload["replica"]) == expected
+
+
 def test_the_problem_itself_stays() -> None:
     given = problem("a")
     keep_running(given, {"xen01": {"a": "running"}})

@@ -316,6 +316,8 @@ def test_who_does_not_start_elsewhere(more: dict[str, Any], state: str, stays: s
     ({"current": "xen03", "replica": "xen02"}, {"xen02": "Inconsistent"}, None, "copy of c-root on xen02 is Inconsistent, not UpToDate"),
     ({"current": "xen03", "replica": "xen02"}, {}, None, "the copy of c-root on xen02 is missing, not UpToDate"),
     ({"current": "xen03", "replica": "xen02", "movable": False}, {"xen02": "UpToDate"}, None, "movable is false"),
+    ({"current": "xen01", "replica": "xen02"}, {"xen01": "UpToDate"}, "xen01", None),
+    ({"current": "xen01", "replica": "xen02"}, {"xen01": "UpToDate", "xen02": "apart"}, None, "xen01 and xen02 do not hear of each other"),
     ({"current": "xen03", "replica": "xen04"}, {}, None, "the other copy is on xen04, which does not answer"),
 ])
 def test_a_replicated_guest_starts_where_its_other_copy_is(
@@ -326,7 +328,9 @@ def test_a_replicated_guest_starts_where_its_other_copy_is(
     guests["c"]["disks"] = [{"name": "root", "size_gib": 1, "volume_group": "vg0", "drbd_minor": 1}]
     answers = told(xen01=["a"], xen02=[])
     for host, disk in states.items():
-        answers[host]["resources"] = {"c-root": {"disk": disk}}
+        answers[host]["resources"] = {"c-root": {"disk": disk, "connection": "Connected"}}
+    if "apart" in states.values():
+        answers["xen01"]["resources"]["c-root"]["connection"] = "WFConnection"
     found = recover(asked, answers, "xen03", guests)
     assert (found["leave"], starts_of(found)) == ((["c"], {"c": home}) if home else ([], {}))
     assert stays is None or stays in found["stays"]["c"]

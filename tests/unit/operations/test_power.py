@@ -30,6 +30,8 @@ DRAINED = {"estate_drained": []}
     ({"a": on(), "b": on()}, {"a": DRAINED, "b": {}}, []),
     ({"a": on(), "b": on()}, {"a": {"estate_host": {"state": "drain"}}, "b": {}}, []),
     ({"a": on(), "b": on()}, {"a": {}, "b": {}}, ["it is not drained"]),
+    # By the inventory it is the current host of that guest, which has moved to its replica.
+    ({"a": on(resources={"db01-root": {"guest": "db01"}}), "b": on()}, {"a": DRAINED, "b": {}}, ["it keeps the second copy of db01"]),
     ({"b": on()}, {"a": DRAINED, "b": {}}, ["it does not answer"]),
     ({"a": on("web01", guests={"web01": "running", "db01": "autostart"}), "b": on()}, {"a": DRAINED, "b": {}}, ["db01, web01: runs there"]),
     ({"a": on(receiving=[7]), "b": on()}, {"a": DRAINED, "b": {}}, ["a guest that arrives: runs there"]),
