@@ -44,7 +44,7 @@ def goes_on(scene: Scene, host: str) -> None:
     """The guest counts on, by the console that this host has of it; one that has moved there keeps the name under which it came."""
     logs = f"cat /var/log/xen/console/guest-{GUEST}*.log"
     last = max(int(found) for found in re.findall(r"\bcount (\d+)", scene.run(host, logs)))
-    scene.wait(host, f"{logs} | grep -q 'count {last + 3}$'", 60, f"xl list; {logs} | tail -n 5")
+    scene.wait(host, f"{logs} | grep -q 'count {last + 3}\\b'", 60, f"xl list; {logs} | tail -n 5")
 
 
 def where_on(scene: Scene, host: str) -> list[str]:

@@ -49,7 +49,7 @@ def counts_on(scene: Scene, host: str) -> None:
     found = where(scene)
     assert found == {other: [GUEST] if other == host else [] for other in HOSTS}, found
     last = counted(scene)[-1]
-    scene.wait(host, f"grep -hq 'count {last + 3}$' /var/log/xen/console/guest-{GUEST}*.log", 60, "xl list")
+    scene.wait(host, f"grep -hq 'count {last + 3}\\b' /var/log/xen/console/guest-{GUEST}*.log", 60, "xl list")
 
 
 def arrives_and_goes_back(scene: Scene, settings: dict[str, Any]) -> None:

@@ -71,7 +71,7 @@ def count(scene: Scene, host: str) -> int:
 
 def goes_on(scene: Scene, host: str, last: int) -> None:
     """The guest counts beyond a number, which it has from its disk when it was started anew."""
-    scene.wait(host, f"{CONSOLES} | grep -Eq 'count {last + 5}$'", 240, f"xl list; {CONSOLES} | tail -n 20")
+    scene.wait(host, f"{CONSOLES} | grep -Eq 'count {last + 5}\\b'", 240, f"xl list; {CONSOLES} | tail -n 20")
 
 
 def test_a_local_guest_becomes_replicated_moves_live_and_grows(fresh: Scene) -> None:
