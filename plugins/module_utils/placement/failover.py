@@ -17,14 +17,28 @@ LARGEST_CHECK = 20_000
 
 
 def failover_mask(problem: Problem, rules: Sequence[Rule]) -> Bools:
-    """bool[workloads, hosts]: where a workload may restart: active hosts that offer what it requires, fences and bans kept."""
+    """bool[workloads, hosts]: where a workload may restart: active hosts that offer what it requires, fences and bans kept.
+
+    A fence to the hosts with the copies of a replicated workload is none here: where disks are is no more looked at than with local ones,
+    else nothing would ever survive the failure of both.
+    """
     allowed = able(problem) & np.array([host.state == "active" for host in problem.hosts], dtype=bool)
     for rule in rules:
         if rule.spec.hard and rule.spec.kind in ("fence", "ban"):
             mask = rule.static()
             assert mask is not None
-            allowed[rule.members] &= mask
+            allowed[rule.members] &= mask | _to_copies(problem, rule, mask)
     return allowed
+
+
+def _to_copies(problem: Problem, rule: Rule, mask: Bools) -> Bools:
+    """bool[members, 1]: whether a fence leaves a replicated member no other hosts than those with its copies."""
+    found = np.zeros((len(rule.members), 1), dtype=bool)
+    for index, member in enumerate(rule.members.tolist()):
+        workload = problem.workloads[member]
+        if rule.spec.kind == "fence" and workload.storage == "replicated":
+            found[index] = set(np.nonzero(mask[index])[0].tolist()) <= {workload.current, workload.replica}
+    return found
 
 
 def weak_hosts(problem: Problem, rules: Sequence[Rule], host_of: Ints) -> tuple[int, ...] | None:

@@ -517,8 +517,12 @@ def test_a_menu_made_after_the_clock_stepped_back_is_not_old(menu, drop_in, tmp_
 TASKS = yaml.safe_load((Path(__file__).parents[3] / "roles/dom0/tasks/main.yml").read_text())
 
 
+ALONE = "dom0_reboot: allowed while no guest of another host works with the copy of its disk on this one alone; see /proc/drbd\n"
+
+
 @pytest.mark.parametrize(("dom0", "listing", "code", "said"), [
     (False, None, 0, ""),
+    (True, "Name ID Mem VCPUs\tState\tTime(s)\nDomain-0   0 893 1 r----- 31.0\n", 1, ALONE),
     (True, "Name ID Mem VCPUs\tState\tTime(s)\nDomain-0   0 893 1 r----- 31.0\n", 0, ""),
     (True, "Name ID Mem VCPUs\tState\tTime(s)\nDomain-0   0 893 1 r----- 31.0\nweb01  1 128 1 -b---- 2.1\nweb02 2 128 1 -b---- 2.1\n", 1,
      "dom0_reboot: allowed while no guest runs here; now there are: web01 web02\n"),
@@ -527,11 +531,13 @@ TASKS = yaml.safe_load((Path(__file__).parents[3] / "roles/dom0/tasks/main.yml")
 ])
 def test_the_reboot_asks_again_for_guests(dom0, listing, code, said, tmp_path: Path):
     command = next(task for task in TASKS[1]["block"] if "ansible.builtin.reboot" in task)["ansible.builtin.reboot"]["reboot_command"]
+    alone = said == ALONE
     # As the reboot action takes it apart.
     assert command.split(" ", 1)[0] == "/bin/sh" and "\n" not in command
     (tmp_path / "list").write_text(listing or "")
     for name, script in (
-        ("grep", f"exit {0 if dom0 else 2}"), ("shutdown", f'printf "%s|" "$@" > {tmp_path}/reboots'),
+        # Of DRBD's file nothing is found, or that a guest has its disk over the network alone.
+        ("grep", f'case "$*" in */proc/drbd) exit {0 if alone else 2};; esac; exit {0 if dom0 else 2}'), ("shutdown", f'printf "%s|" "$@" > {tmp_path}/reboots'),
         ("xl", f"cat {tmp_path}/list" if listing else "echo xl: cannot open >&2; exit 1"),
     ):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")

@@ -271,8 +271,11 @@ def _restarts(estate: Estate, at: dict[str, str], waiting: list[str], failed: tu
         trial = {**at, name: host}
         members = [n for n, there in trial.items() if there == host]
         fits = all(estate.load(members, r, s) <= estate.capacity(host, r, False) for r in estate.resources for s in range(estate.slots))
+        pair = {workload.get("current"), workload.get("replica")} if workload.get("storage") == "replicated" else set()
         kept = not any(amount(estate, rule, _where(trial)) > amount(estate, rule, _where(at)) for rule in estate.rules
-                       if (rule.get("enforce") or "hard") == "hard" and (rule["rule"] in ("fence", "ban") or (
+                       if (rule.get("enforce") or "hard") == "hard" and (rule["rule"] == "ban" or (
+                           # Where disks are is not looked at.
+                           rule["rule"] == "fence" and not set(rule["hosts"]) <= pair) or (
                            rule["rule"] == "anti_affinity" and rule.get("scope", "host") == "host")))
         if fits and kept and _restarts(estate, trial, waiting[1:], failed):
             return True
