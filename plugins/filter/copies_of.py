@@ -10,7 +10,7 @@ author: The Xenfold Authors (@xenfold)
 description:
   - For every guest with replicated disks (C(drbd_minor)) the two hosts that the estate names for it, C(current) and C(replica), with the
     addresses at which they reach each other, which are those for moves (P(xenfold.consolidation.move_peers#filter)).
-positional: problem, guests, hosts, found
+positional: problem, guests, hosts, found, placement
 options:
   _input:
     description: The variables of all hosts, as in C(hostvars).
@@ -31,6 +31,10 @@ options:
     required: true
   found:
     description: What the hosts have, as host -> guests -> state. A guest that is on a host without a copy of its disks is refused.
+    type: dict
+    default: {}
+  placement:
+    description: Workload -> host, of the plan. Where a guest is, else where it is planned, counts as the host that has its disks first.
     type: dict
     default: {}
 """
@@ -56,7 +60,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import
 from ansible_collections.xenfold.consolidation.plugins.plugin_utils.refusals import of_pool, operation
 
 
-def _copies_of(variables: Any, problem: Any, guests: Any, hosts: Any, found: Any = None) -> dict[str, Any]:
+def _copies_of(variables: Any, problem: Any, guests: Any, hosts: Any, found: Any = None, placement: Any = None) -> dict[str, Any]:
     copies: dict[str, Any] = {}
     with operation("copies_of"):
         for workload in problem["workloads"]:
@@ -71,7 +75,9 @@ def _copies_of(variables: Any, problem: Any, guests: Any, hosts: Any, found: Any
             if strange:
                 raise AnsibleFilterError(f"copies_of: workload {name!r}: current and replica: value {pair[0]} and {pair[1]}, allowed"
                                          f" {strange[0]} as one of the two, where it is (docs/guests.md, Replicated disks)")
-            copies[name] = {"first": pair[0], "hosts": {one: _address(variables, other, one) for one, other in (pair, pair[::-1])}}
+            homes = [host for host, there in (found or {}).items() if name in there] or [(placement or {}).get(name)]
+            copies[name] = {"first": homes[0] if homes[0] in pair else pair[0],
+                            "hosts": {one: _address(variables, other, one) for one, other in (pair, pair[::-1])}}
     return copies
 
 

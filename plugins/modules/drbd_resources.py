@@ -123,18 +123,21 @@ def _unit(runner: Runner) -> tuple[list[WantedFile], dict[str, str | None], list
     return [wanted] if texts[wanted.path] != wanted.content else [], texts, actions
 
 
-def _held(wanted: list[resources.Resource], host: str, found: state.Found, asked: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Guests that are not to be started, and what is told of those that run."""
+def _held(
+    wanted: list[resources.Resource], host: str, found: state.Found, asked: list[str], fresh: set[str], check: bool,
+) -> tuple[dict[str, str], list[str]]:
+    """Guests that are not to be started, and what is told of those that run. fresh: names of resources that never had data."""
     held: dict[str, list[str]] = {}
     told = []
+    runs = {resource.guest for resource in wanted if found.state(resource.minor).role == state.PRIMARY}
     for resource in wanted:
         there = found.state(resource.minor)
-        if there.connection == state.UNCONFIGURED:
-            continue  # In check mode.
-        why = drbd.why_held(resource, host, there, asked)
-        if why and there.role != state.PRIMARY:
+        if there.connection == state.UNCONFIGURED and check:
+            continue
+        why = drbd.why_held(resource, host, there, asked, resource.name in fresh)
+        if why and resource.guest not in runs:
             held.setdefault(resource.guest, []).append(why)
-        elif there.connection == state.STANDALONE:
+        elif why and there.connection == state.STANDALONE:
             told.append(f"guest {resource.guest!r}: {why}; it goes on with the copy of this host")
     return {guest: "; ".join(lines) for guest, lines in held.items()}, told
 
@@ -190,7 +193,9 @@ def main() -> None:
             # Without waiting: it would wait for copies that the other host has yet to bring up.
             runner.change(["systemctl", *(["--no-block"] if action.verb == "start" else []), action.verb, drbd.UNIT])
         found = state.read(runner)
-    held, told = _held(wanted, options["host"], found, options["asked"])
+    local = drbd_host.look(runner, wanted, found)
+    fresh = {resource.name for resource in wanted if drbd.never_written(found.state(resource.minor), local[resource.name])}
+    held, told = _held(wanted, options["host"], found, options["asked"], fresh, module.check_mode)
     for line in [*told, *(f"guest {guest!r}: is not started: {why}" for guest, why in held.items())]:
         module.warn(line)
     module.exit_json(**result, held=held, resources=found.data())

@@ -11,6 +11,8 @@ author: The Xenfold Authors (@xenfold)
 description:
   - Brings open-iscsi, and logs in to targets with disks of guests that all hosts of a pool reach. They get the same names on every host,
     which RV(devices) tells and C(disks[].path) of a guest takes.
+  - A rule for udev keeps LVM and md of the host out of these disks, which are guests' as whole ones.
+  - Each run looks for new disks of the targets that are reached.
   - Nothing is discovered, and no session is closed; targets that others have added are left alone. A session that works keeps the name and
     password that it was opened with.
 extends_documentation_fragment: xenfold.consolidation.attributes
@@ -65,6 +67,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import differing, file_diff, read_texts, write_atomically
 from ansible_collections.xenfold.consolidation.plugins.module_utils.iscsi import targets as iscsi
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
@@ -114,10 +117,21 @@ def main() -> None:
         packages.install(runner, absent)
     # In check mode nothing is there that could be asked.
     plan = read(runner, targets) if runner.tool("iscsiadm") else iscsi.plan(targets, {}, ())
-    result = outcome([*(Action("install", f"package {name}") for name in absent), *plan.actions])
+    rules = iscsi.rules_file(targets)
+    texts = read_texts([rules.path])
+    write = differing([rules], texts)
+    result = outcome([*(Action("install", f"package {name}") for name in absent), *(Action("write", f"file {rules.path}") for _ in write),
+                      *plan.actions])
+    result["diff"] = [result["diff"], *(file_diff(file, texts) for file in write)]
     if not module.check_mode:
+        for file in write:
+            write_atomically(file)
+            runner.change(["udevadm", "control", "--reload"])
         for command in plan.commands:
             runner.change(command)
+        # Linux sees a disk more of a target only when it is told to look.
+        for wanted in [] if plan.commands else targets:
+            runner.read(iscsi.node(wanted, "--rescan"))
     found = devices_of(targets, WAIT_SECONDS if plan.commands and not module.check_mode else 0)
     for target in sorted(name for name, disks in found.items() if not disks and not module.check_mode):
         module.warn(f"target {target}: is reached and shows no disks to this host")

@@ -113,6 +113,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
     read_texts,
     write_atomically,
 )
+from ansible_collections.xenfold.consolidation.plugins.module_utils.iscsi.targets import check_names
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import host as lvm_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
@@ -168,9 +169,10 @@ def main() -> None:
     )
     groups, volumes = module.params["volume_groups"], module.params["volumes"]
     errors = check_volume_groups(groups) + check_volumes(volumes) + check_grow(module.params["grow"])
+    targets = module.params["guest_targets"]
+    errors += [f"guest_targets: {error}" for error in check_names(targets)]
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
-    targets = module.params["guest_targets"]
     if not groups and not volumes and not targets:
         module.exit_json(**outcome([]), volumes=[])
 

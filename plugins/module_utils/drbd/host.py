@@ -82,10 +82,13 @@ def _front(path: str) -> bytes:
 
 def _holds(runner: Runner, path: str) -> str:
     """What is on a volume, in words; "" for a new one, whose first block lvcreate has filled with zeros."""
-    # 2: nothing that blkid knows.
+    # 2: nothing that blkid knows, or nothing that can be read.
     asked = runner.read(["blkid", "-p", "-o", "value", "-s", "TYPE", "-s", "PTTYPE", path], ok=(0, 2))
     kinds = asked.out.split()
-    return f"data ({', '.join(kinds)})" if kinds else "data" if any(_front(path)) else ""
+    try:
+        return f"data ({', '.join(kinds)})" if kinds else "data" if any(_front(path)) else ""
+    except OSError:
+        return ""
 
 
 def carry_out(runner: Runner, plan: Plan, wait_seconds: int) -> list[str]:
@@ -97,7 +100,8 @@ def carry_out(runner: Runner, plan: Plan, wait_seconds: int) -> list[str]:
     for resource in plan.first:
         _begin(runner, resource)
     for resource in plan.up:
-        runner.change(["drbdadm", "adjust", resource.name])
+        # A copy whose volume has failed cannot be attached; what came of it is seen by its state.
+        runner.change(["drbdadm", "adjust", resource.name], ok=_EVERY_CODE)
     # A host whose peer is not there waits for it; one whose copy has parted from the other stops a moment after they have met.
     _wait(runner, plan.up, wait_seconds if plan.blank else _MEETING_SECONDS)
     for resource in plan.blank:

@@ -103,7 +103,9 @@ def _plan_one(resource: Resource, host: str, found: drbd.Found, local: Local, re
         result.create.append(resource)
         result.actions.append(Action("create", f"metadata of {name}", f"on {resource.meta}"))
     if host == resource.first and (makes or never_written(state, local)):
-        (result.first if local.holds and not resource.new else result.blank).append(resource)
+        # One that has begun to look for the other copy may hear of data there.
+        alone = state.connection in (drbd.UNCONFIGURED, drbd.STANDALONE)
+        (result.first if local.holds and alone and not resource.new else result.blank).append(resource)
         result.actions.append(Action("begin", name, f"with what {resource.volume} of {host} has"))
     if not is_up or differs or local.adjust:
         result.up.append(resource)
@@ -128,14 +130,17 @@ def neither_written(state: drbd.State, local: Local) -> bool:
             and state.role == state.peer_role == drbd.SECONDARY)
 
 
-def why_held(resource: Resource, host: str, state: drbd.State, asked: Iterable[str]) -> str | None:
-    """Why a guest that does not run here must not be started with this copy of its disk; None when it may. asked: hosts that answer."""
+def why_held(resource: Resource, host: str, state: drbd.State, asked: Iterable[str], fresh: bool = False) -> str | None:
+    """Why a guest that does not run here must not be started with this copy of its disk; None when it may. asked: hosts that answer; fresh:
+    whether this copy never was one of any data."""
     peer = next(other for other in resource.hosts if other != host)
     told, at = f"its disk {resource.name} is {state.told()}", f"{resource.hosts[peer]}, port {resource.port}"
     if state.connection == drbd.STANDALONE:
         return f"{told}: its copies have parted, and a person decides which counts"
     if state.disk == drbd.CONSISTENT:
         return f"{told}: this host has started without {peer}, whose copy may be newer"
+    if drbd.UP_TO_DATE not in (state.disk, state.peer_disk) and not (state.disk == drbd.INCONSISTENT and fresh):
+        return f"{told}: the copy of {peer} is newer, or was about to be copied here; it is at {at}"
     if drbd.UP_TO_DATE not in (state.disk, state.peer_disk):
         return f"{told}: a new disk begins when {peer} has said that it has no data either, at {at}"
     if state.peer_role == drbd.UNKNOWN and peer in set(asked):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
 
 TARGET_SPEC: dict[str, dict[str, Any]] = {
     "portal": {"type": "str", "required": True},
@@ -22,6 +23,8 @@ DEFAULT_PORT = 3260
 NOTHING = 21
 """How iscsiadm ends when there are no records or sessions (ISCSI_ERR_NO_OBJS_FOUND)."""
 STARTUP = "node.startup"
+RULES_FILE = "/etc/udev/rules.d/62-xenfold-iscsi.rules"
+"""After the rules that look at what is on a disk (60) and before those that take it up (64 for md, 69 for LVM)."""
 _AUTH = "node.session.auth."
 # RFC 3720, 3.2.6: iqn with a date and a name, eui and naa with hexadecimal digits.
 _NAME = re.compile(r"iqn\.[0-9]{4}-[0-9]{2}\.[a-z0-9.-]+(?::[a-z0-9.:-]+)?|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16}(?:[0-9A-Fa-f]{16})?")
@@ -55,21 +58,36 @@ def check(targets: Sequence[Wanted]) -> list[str]:
     for index, wanted in enumerate(targets):
         key = f"targets[{index}]"
         try:
-            identity = (portal_of(wanted), wanted["target"])
+            portal_of(wanted)
         except ValueError:
-            errors.append(f"{key}.portal: value {wanted['portal']!r}, allowed an IP address, with or without a port: 10.0.9.5:3260")
-            identity = (wanted["portal"], wanted["target"])
-        if not _NAME.fullmatch(wanted["target"]):
-            errors.append(f"{key}.target: value {wanted['target']!r}, allowed a name of iSCSI: iqn.2026-11.example.storage:guests")
-        if identity in seen:
-            errors.append(f"{key}: value {identity[1]} at {identity[0]}, allowed once")
-        seen.add(identity)
+            errors.append(f"{key}.portal: value {wanted['portal']!r}, allowed an IP address, with or without a port: 10.0.9.5:3260,"
+                          " [fd00::5]:3260")
+        errors += [f"{key}.target: {error}" for error in check_names([wanted["target"]])]
+        if wanted["target"] in seen:
+            # By two ways a disk has two names, and two guests could write it.
+            errors.append(f"{key}.target: value {wanted['target']!r}, allowed once; several ways to it are a matter of multipath")
+        seen.add(wanted["target"])
         if bool(wanted.get("username")) != bool(wanted.get("password")):
             missing = "password" if wanted.get("username") else "username"
             errors.append(f"{key}.{missing}: missing, allowed both username and password, or neither")
         elif wanted.get("password") and not _LEAST_PASSWORD <= len(wanted["password"]) <= _MOST_PASSWORD:
             errors.append(f"{key}.password: value of {len(wanted['password'])} characters, allowed {_LEAST_PASSWORD} to {_MOST_PASSWORD}")
     return errors
+
+
+def check_names(names: Iterable[str]) -> list[str]:
+    """What is wrong with names of targets."""
+    return [f"value {name!r}, allowed a name of iSCSI: iqn.2026-11.example.storage:guests" for name in names if not _NAME.fullmatch(name)]
+
+
+def rules_file(targets: Iterable[Wanted]) -> WantedFile:
+    """What keeps udev from taking up what is on a guest's disk. LVM's own filter goes by names that links have, which udev's scan of a single
+    device does not know (pvscan.c); and md's would assemble an array of a guest."""
+    names = sorted(str(wanted["target"]) for wanted in targets)
+    lines = [f'SUBSYSTEM=="block", ENV{{ID_PATH}}=="ip-*-iscsi-{name}-lun-*", ENV{{ID_FS_TYPE}}="",'
+             ' ENV{DM_UDEV_DISABLE_OTHER_RULES_FLAG}="1"\n' for name in names]
+    return WantedFile(RULES_FILE, "# Written by Xenfold; changes by hand are lost. Disks of guests, of which this host takes up nothing.\n"
+                      + "".join(lines), 0o644)
 
 
 def parse_sessions(text: str) -> set[tuple[str, str]]:

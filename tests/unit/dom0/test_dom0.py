@@ -537,7 +537,8 @@ def test_the_reboot_asks_again_for_guests(dom0, listing, code, said, tmp_path: P
     (tmp_path / "list").write_text(listing or "")
     for name, script in (
         # Of DRBD's file nothing is found, or that a guest has its disk over the network alone.
-        ("grep", f'case "$*" in */proc/drbd) exit {0 if alone else 2};; esac; exit {0 if dom0 else 2}'), ("shutdown", f'printf "%s|" "$@" > {tmp_path}/reboots'),
+        ("grep", f'case "$*" in */proc/drbd) exit {0 if alone else 2};; esac; exit {0 if dom0 else 2}'),
+        ("shutdown", f'printf "%s|" "$@" > {tmp_path}/reboots'),
         ("xl", f"cat {tmp_path}/list" if listing else "echo xl: cannot open >&2; exit 1"),
     ):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")

@@ -25,7 +25,16 @@ def copies(found: Any = None, **other: Any) -> Any:
 
 def test_the_two_hosts_and_their_addresses() -> None:
     expected = {"db01": {"first": "xen02", "hosts": {"xen01": "10.9.0.1", "xen02": "10.9.0.2"}}}
-    assert copies() == copies({"xen01": {"db01": "running"}}) == expected
+    assert copies() == copies({"xen02": {"db01": "running"}}) == expected
+
+
+def test_where_a_guest_is_counts_as_the_first_of_its_hosts() -> None:
+    def first(found: Any, placement: Any) -> str:
+        told: str = COPIES_OF(HOSTVARS, problem(), GUESTS, list(HOSTVARS), found, placement)["db01"]["first"]
+        return told
+
+    assert first({"xen01": {"db01": "running"}, "xen02": {}}, {"db01": "xen02"}) == "xen01"
+    assert (first({}, {"db01": "xen01"}), first({}, {})) == ("xen01", "xen02")
 
 
 @pytest.mark.parametrize(("found", "other", "error"), [

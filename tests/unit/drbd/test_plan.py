@@ -157,11 +157,14 @@ ALONE = State("WFConnection", "Secondary", "Unknown", "UpToDate", "DUnknown")
     (ALONE, ["xen03"], None),
     (ALONE, ["xen02"], "xen02 answers, but not to DRBD at 10.9.0.2, port 11007"),
     (replace(ALONE, disk="Consistent"), [], "this host has started without xen02, whose copy may be newer"),
-    (replace(ALONE, disk="Inconsistent"), [], "a new disk begins when xen02 has said that it has no data"),
+    (replace(ALONE, disk="Inconsistent"), [], "the copy of xen02 is newer, or was about to be copied here"),
+    (replace(ALONE, disk="Outdated"), [], "the copy of xen02 is newer"),
     (replace(ALONE, connection="StandAlone"), [], "its copies have parted, and a person decides which counts"),
 ])
 def test_with_what_no_guest_starts(there: State, asked: list[str], why: str | None) -> None:
     told = drbd.why_held(RESOURCE, "xen01", there, asked)
+    fresh = drbd.why_held(RESOURCE, "xen01", replace(ALONE, disk="Inconsistent"), [], True)
+    assert fresh and "a new disk begins when xen02 has said that it has no data" in fresh
     assert (told is None) if why is None else (told is not None and why in told), told
 
 

@@ -44,6 +44,8 @@ def _host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(packages, "missing", lambda _runner, _names: [])
     monkeypatch.setattr(Runner, "tool", lambda _runner, _name: True)
     monkeypatch.setattr(iscsi_targets, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(iscsi, "RULES_FILE", str(tmp_path / "rules"))
+    (tmp_path / "rules").write_text(iscsi.rules_file([STORE]).content)
     monkeypatch.setattr(iscsi_targets.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(iscsi, "device_prefix", lambda wanted: f"{tmp_path}/{wanted['target']}-lun-")
 
@@ -76,7 +78,10 @@ def test_a_target_is_reached_and_shows_its_disks(tmp_path: Path) -> None:
 
 
 def test_what_is_in_order_is_left_alone(tmp_path: Path) -> None:
-    run(tmp_path, asked(SESSION, record()), [], changed=False, actions=[])
+    run(tmp_path, asked(SESSION, record()), [{"command": node("--rescan")}], changed=False, actions=[])
+    run(tmp_path, asked(SESSION, record()), [], check=True, changed=False, actions=[])
+    (tmp_path / "rules").unlink()
+    run(tmp_path, asked(SESSION, record()), [{"command": ["udevadm", "control", "--reload"]}, {"command": node("--rescan")}], changed=True)
 
 
 @pytest.mark.parametrize(("session", "told", "changes", "said"), [
@@ -92,7 +97,8 @@ def test_a_run_that_was_cut_off_is_finished(tmp_path: Path, session: str, told: 
 
 def test_a_password_is_compared_and_told_nowhere(tmp_path: Path) -> None:
     secret = {**STORE, "username": "xen", "password": "geheim-geheim"}
-    run(tmp_path, asked(SESSION, record("automatic", "CHAP", "xen", "geheim-geheim")), [], target=secret, changed=False)
+    run(tmp_path, asked(SESSION, record("automatic", "CHAP", "xen", "geheim-geheim")), [{"command": node("--rescan")}], target=secret,
+        changed=False)
     told = run(tmp_path, asked(SESSION, record("automatic", "CHAP", "xen", "an-older-one-1")),
                [update("node.session.auth.password", "geheim-geheim")], target=secret, changed=True)
     assert "geheim" not in str(told["actions"]) and "an-older-one" not in str(told)
@@ -107,6 +113,7 @@ def test_a_fresh_host_is_shown_all_of_it(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("target", "error"), [
     ({"portal": "store.lan"}, "targets[0].portal: value 'store.lan', allowed an IP address, with or without a port"),
+    ({"target": 'iqn.2026-11.example:a"b'}, "targets[0].target: value"),
     ({"portal": "10.0.9.5:99999"}, "targets[0].portal: value '10.0.9.5:99999', allowed an IP address"),
     ({"target": "store"}, "targets[0].target: value 'store', allowed a name of iSCSI"),
     ({"username": "xen"}, "targets[0].password: missing, allowed both username and password, or neither"),
@@ -118,9 +125,22 @@ def test_bad_targets(target: dict[str, str], error: str) -> None:
     assert error in told["msg"]
 
 
-def test_twice_is_once_too_often() -> None:
-    assert iscsi.check([STORE, {**STORE, "portal": "10.0.9.5:3260"}]) == [
-        "targets[1]: value iqn.2026-11.example:store at 10.0.9.5:3260, allowed once"]
+@pytest.mark.parametrize("name", ['iqn.2026-11.example:a"b', "iqn.2026-11.example:guests(1", "iqn.2026-11.example:a|b"])
+def test_no_name_that_is_none_comes_into_the_filter_of_lvm(name: str) -> None:
+    told = command_cases.run("lvm_volumes", {"input": {"guest_targets": [name]}, "output": {"failed": True}})
+    assert "guest_targets: value" in told["msg"]
+
+
+@pytest.mark.parametrize("portal", ["10.0.9.5:3260", "10.0.9.6"])
+def test_twice_is_once_too_often(portal: str) -> None:
+    assert iscsi.check([STORE, {**STORE, "portal": portal}]) == [
+        "targets[1].target: value 'iqn.2026-11.example:store', allowed once; several ways to it are a matter of multipath"]
+
+
+def test_udev_takes_up_nothing_of_them() -> None:
+    text = iscsi.rules_file([STORE, {**STORE, "target": "iqn.2026-11.example:other"}]).content
+    assert [line.count('ENV{ID_FS_TYPE}=""') for line in text.splitlines()] == [0, 1, 1]
+    assert 'ENV{ID_PATH}=="ip-*-iscsi-iqn.2026-11.example:store-lun-*"' in text
 
 
 @pytest.mark.parametrize(("portal", "name"), [

@@ -336,6 +336,17 @@ def test_a_replicated_guest_starts_where_its_other_copy_is(
     assert stays is None or stays in found["stays"]["c"]
 
 
+def test_a_replicated_guest_that_starts_is_no_reason_against_failover() -> None:
+    asked = problem({"a": 300, "c": 300}, policy={"failover": 1}, c={"storage": "replicated", "current": "xen03", "replica": "xen02"})
+    asked["rules"] = [{"rule": "fence", "workloads": ["c"], "hosts": ["xen02", "xen03"]}]
+    guests = defined(*"ac")
+    guests["c"]["disks"] = [{"name": "root", "size_gib": 1, "volume_group": "vg0", "drbd_minor": 1}]
+    answers = told(xen01=["a"], xen02=[])
+    answers["xen02"]["resources"] = {"c-root": {"disk": "UpToDate", "connection": "WFConnection"}}
+    found = recover(asked, answers, "xen03", guests)
+    assert (found["leave"], found["notes"], starts_of(found)) == (["c"], [], {"c": "xen02"})
+
+
 def test_what_another_host_keeps_or_may_run_is_not_the_dead_one_s() -> None:
     """One stands in the configurations of xen01, the other one may run on xen02, which did not answer either."""
     answers = told(xen01=[])
