@@ -81,8 +81,8 @@ def check_names(names: Iterable[str]) -> list[str]:
 
 
 def rules_file(targets: Iterable[Wanted]) -> WantedFile:
-    """What keeps udev from taking up what is on a guest's disk. LVM's own filter goes by names that links have, which udev's scan of a single
-    device does not know (pvscan.c); and md's would assemble an array of a guest."""
+    """What keeps udev from taking up what is on a guest's disk: LVM's own filter goes by the names of links, which are not known where udev
+    has it look at one device (pvscan.c), and md would assemble an array of a guest."""
     names = sorted(str(wanted["target"]) for wanted in targets)
     lines = [f'SUBSYSTEM=="block", ENV{{ID_PATH}}=="ip-*-iscsi-{name}-lun-*", ENV{{ID_FS_TYPE}}="",'
              ' ENV{DM_UDEV_DISABLE_OTHER_RULES_FLAG}="1"\n' for name in names]
