@@ -66,7 +66,9 @@ _COMMON = (
 _XEN = (
     "xen-system-amd64",
     "grub-xen-host",
+    # What roles would install on a host that reaches an archive, as these do not.
     "drbd-utils",
+    "open-iscsi",
     "bridge-utils",
     "ifupdown",
     "ifenslave",
