@@ -182,10 +182,10 @@ def main() -> None:
             write_atomically(file)
         if files:
             runner.change(["systemctl", "daemon-reload"])
-        small = drbd_host.carry_out(runner, plan, options["wait_seconds"])
-        for name in small:
+        waiting = drbd_host.carry_out(runner, plan, options["wait_seconds"])
+        for name in sorted(name for verb, name in waiting if verb == "grow"):
             module.warn(f"resource {name}: stays as large as it is, since the volume of the other host has not grown; run this for both")
-        done = [action for action in actions if not (action.verb == "grow" and action.target.removeprefix("resource ") in small)]
+        done = [action for action in actions if (action.verb, action.target.removeprefix("resource ")) not in waiting]
         result |= {"changed": bool(done), "actions": [action.data() for action in done]}
         for name in taken:
             runner.change(["drbdadm", "net-options", "--allow-two-primaries=no", name])
@@ -193,8 +193,9 @@ def main() -> None:
             # Without waiting: it would wait for copies that the other host has yet to bring up.
             runner.change(["systemctl", *(["--no-block"] if action.verb == "start" else []), action.verb, drbd.UNIT])
         found = state.read(runner)
-    local = drbd_host.look(runner, wanted, found)
-    fresh = {resource.name for resource in wanted if drbd.never_written(found.state(resource.minor), local[resource.name])}
+    bare = [resource for resource in wanted if found.state(resource.minor).disk in state.NO_DATA]
+    local = drbd_host.look(runner, bare, found)
+    fresh = {resource.name for resource in bare if drbd.never_written(found.state(resource.minor), local[resource.name])}
     held, told = _held(wanted, options["host"], found, options["asked"], fresh, module.check_mode)
     for line in [*told, *(f"guest {guest!r}: is not started: {why}" for guest, why in held.items())]:
         module.warn(line)

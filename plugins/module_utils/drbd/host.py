@@ -91,8 +91,9 @@ def _holds(runner: Runner, path: str) -> str:
         return ""
 
 
-def carry_out(runner: Runner, plan: Plan, wait_seconds: int) -> list[str]:
-    """All steps of a plan without errors. Returns the names of those that were to grow and did not, as the other copy is smaller."""
+def carry_out(runner: Runner, plan: Plan, wait_seconds: int) -> set[tuple[str, str]]:
+    """All steps of a plan without errors. Returns (verb, resource) of those that wait for the other host: a new disk that does not begin,
+    as it has not answered, and one that does not grow, as the other copy is smaller."""
     for file in plan.files:
         write_atomically(file)
     for resource in plan.create:
@@ -104,16 +105,19 @@ def carry_out(runner: Runner, plan: Plan, wait_seconds: int) -> list[str]:
         runner.change(["drbdadm", "adjust", resource.name], ok=_EVERY_CODE)
     # A host whose peer is not there waits for it; one whose copy has parted from the other stops a moment after they have met.
     _wait(runner, plan.up, wait_seconds if plan.blank else _MEETING_SECONDS)
+    waiting = set()
     for resource in plan.blank:
         found = drbd.read(runner)
         if neither_written(found.state(resource.minor), look(runner, [resource], found)[resource.name]):
             _take(runner, resource)
-    small = []
+        else:
+            waiting.add(("begin", resource.name))
     for resource in plan.grow:
         before = _bytes(f"drbd{resource.minor}")
         runner.change(["drbdadm", "resize", resource.name])
-        small += [resource.name] if _bytes(f"drbd{resource.minor}") == before else []
-    return small
+        if _bytes(f"drbd{resource.minor}") == before:
+            waiting.add(("grow", resource.name))
+    return waiting
 
 
 def _begin(runner: Runner, resource: Resource) -> None:
