@@ -30,7 +30,7 @@ SIDE_BY_SIDE = (("dom0",), ("powercut",))
 LONG = ("ifupdown", "storage", "uefi", "mdroot")
 LAST_LINES = 300
 # What ansible, pytest and molecule write where something went wrong, and the lines after it that say what.
-REASON = re.compile(r"fatal: |failed: \[|\[ERROR\]|^E  |^FAILED |: Failed$|Traceback")
+REASON = re.compile(r"fatal: |failed: \[|\[ERROR\]|(?:^|│ )(?:E  |FAILED )|: Failed$|Traceback")
 REASON_LINES = 30
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 SCENARIO_SECONDS = 3000 * ROUNDS
