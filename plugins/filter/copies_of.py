@@ -71,12 +71,13 @@ def _copies_of(variables: Any, problem: Any, guests: Any, hosts: Any, found: Any
             if None in pair or pair[0] == pair[1] or not set(pair) <= set(hosts):
                 raise AnsibleFilterError(f"copies_of: workload {name!r}: current and replica: value {pair[0]} and {pair[1]}, allowed two"
                                          " hosts of the estate for replicated disks")
-            strange = sorted(host for host, there in (found or {}).items() if name in there and host not in pair)
+            homes = sorted(host for host, there in (found or {}).items() if name in there)
+            strange = [host for host in homes if host not in pair]
             if strange:
                 raise AnsibleFilterError(f"copies_of: workload {name!r}: current and replica: value {pair[0]} and {pair[1]}, allowed"
                                          f" {strange[0]} as one of the two, where it is (docs/guests.md, Replicated disks)")
-            homes = [host for host, there in (found or {}).items() if name in there] or [(placement or {}).get(name)]
-            copies[name] = {"first": homes[0] if homes[0] in pair else pair[0],
+            home = homes[0] if homes else (placement or {}).get(name)
+            copies[name] = {"first": home if home in pair else pair[0],
                             "hosts": {one: _address(variables, other, one) for one, other in (pair, pair[::-1])}}
     return copies
 

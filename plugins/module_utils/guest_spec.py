@@ -670,6 +670,11 @@ def _meta_size_gib(size_gib: float) -> float:
     return (1 + math.ceil(size_gib * 1024 / 32768)) / 1024
 
 
+def is_replicated(guest: Guest) -> bool:
+    """Whether a guest has a disk with a second copy on another host."""
+    return any(disk.get("drbd_minor") is not None for disk in guest.get("disks") or ())
+
+
 def volumes_of(guests: Iterable[Guest]) -> list[dict[str, Any]]:
     """The logical volumes of sound guests, a replicated disk having two: name, volume_group and size_gib of each, sorted."""
     disks = [(volume_name(guest["name"], disk["name"]), disk)

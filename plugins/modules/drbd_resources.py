@@ -132,7 +132,7 @@ def _held(
     runs = {resource.guest for resource in wanted if found.state(resource.minor).role == state.PRIMARY}
     for resource in wanted:
         there = found.state(resource.minor)
-        if there.connection == state.UNCONFIGURED and check:
+        if not there.up and check:
             continue
         why = drbd.why_held(resource, host, there, asked, resource.name in fresh)
         if why and resource.guest not in runs:

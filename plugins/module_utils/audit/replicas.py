@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.finding import Finding
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
-from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state import CONNECTED, PRIMARY, STATE_KEYS, UP_TO_DATE, State
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state import CONNECTED, PRIMARY, UP_TO_DATE, State
 
 _WHOLE = f"{CONNECTED}, {UP_TO_DATE}/{UP_TO_DATE}"
 
@@ -34,7 +34,7 @@ def findings(
 
 
 def _resource(host: str, name: str, resource: Mapping[str, Any], known: bool) -> Iterator[Finding]:
-    state, guest = State(*(resource[key] for key in STATE_KEYS)), resource["guest"]
+    state, guest = State.of(resource), resource["guest"]
     if not known:
         volumes = ", ".join(resource["volumes"])
         yield Finding(host, "replica", name, f"{state.told()}; volumes {volumes}", "a guest of the estate",

@@ -35,14 +35,14 @@ _EVERY_CODE: tuple[int, ...] = ()
 
 def look(runner: Runner, wanted: Sequence[Resource], found: drbd.Found) -> dict[str, Local]:
     """What the host has of each resource beside its state."""
-    volumes = tags.read(runner) if any(found.state(resource.minor).connection == drbd.UNCONFIGURED for resource in wanted) else {}
+    volumes = tags.read(runner) if not all(found.state(resource.minor).up for resource in wanted) else {}
     return {resource.name: _look_at(runner, resource, found, volumes) for resource in wanted}
 
 
 def _look_at(runner: Runner, resource: Resource, found: drbd.Found, volumes: Mapping[str, tags.Volume]) -> Local:
     state = found.state(resource.minor)
-    if state.connection == drbd.UNCONFIGURED:
-        there = volumes.get(f"{resource.volume_group}/{resource.name}")
+    if not state.up:
+        there = volumes.get(resource.volumes[0])
         return Local(_meta(runner, resource), bool(there and there.in_use), _holds(runner, resource.volume) if there else "")
     # With another file than that it was made from, drbdadm would answer for that one. A guest with two primaries moves now, or playbooks/
     # apply.yml takes that back.
@@ -124,7 +124,7 @@ def _begin(runner: Runner, resource: Resource) -> None:
     """Let what the volume has be the first data, before the other host hears of it: one that has data already then refuses to become a
     copy of it, instead of making this one a copy of its own."""
     state = drbd.read(runner).state(resource.minor)
-    steps = ["new-resource", "new-minor"] if state.connection == drbd.UNCONFIGURED else []
+    steps = [] if state.up else ["new-resource", "new-minor"]
     for step in [*steps, *(["attach"] if state.disk != drbd.INCONSISTENT else [])]:
         runner.change(["drbdadm", step, resource.name])
     _take(runner, resource)

@@ -10,7 +10,6 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.actions impo
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import state as drbd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import Resource, file_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import META_SUFFIX
 
 PACKAGE = "drbd-utils"
 UNIT = "xenfold-drbd.service"
@@ -89,7 +88,7 @@ def plan(wanted: Sequence[Resource], host: str, found: drbd.Found, local: Mappin
 
 def _plan_one(resource: Resource, host: str, found: drbd.Found, local: Local, result: Plan) -> None:
     name, state = f"resource {resource.name}", found.state(resource.minor)
-    is_up, file = state.connection != drbd.UNCONFIGURED, file_of(resource)
+    is_up, file = state.up, file_of(resource)
     errors = _errors(resource, host, found, local)
     result.errors += errors
     if errors:
@@ -139,10 +138,10 @@ def why_held(resource: Resource, host: str, state: drbd.State, asked: Iterable[s
         return f"{told}: its copies have parted, and a person decides which counts"
     if state.disk == drbd.CONSISTENT:
         return f"{told}: this host has started without {peer}, whose copy may be newer"
-    if drbd.UP_TO_DATE not in (state.disk, state.peer_disk) and not (state.disk == drbd.INCONSISTENT and fresh):
-        return f"{told}: the copy of {peer} is newer, or was about to be copied here; it is at {at}"
     if drbd.UP_TO_DATE not in (state.disk, state.peer_disk):
-        return f"{told}: a new disk begins when {peer} has said that it has no data either, at {at}"
+        if state.disk == drbd.INCONSISTENT and fresh:
+            return f"{told}: a new disk begins when {peer} has said that it has no data either, at {at}"
+        return f"{told}: the copy of {peer} is newer, or was about to be copied here; it is at {at}"
     if state.peer_role == drbd.UNKNOWN and peer in set(asked):
         return f"{told}: {peer} answers, but not to DRBD at {at}, and may have the newer copy"
     return None
@@ -157,7 +156,7 @@ def _errors(resource: Resource, host: str, found: drbd.Found, local: Local) -> l
     title, state = f"resource {resource.name!r}", found.state(resource.minor)
     other = next((known for known in found.known.values() if known.minor == resource.minor and known.name != resource.name), None)
     ours = resource.name in found.known and found.known[resource.name].minor == resource.minor
-    is_up = state.connection != drbd.UNCONFIGURED
+    is_up = state.up
     if other or (is_up and not ours):
         whose = f"resource {other.name!r}" if other else "a resource that is not from here"
         return [f"{title}: drbd_minor: value {resource.minor}, allowed a number of its own; {whose} of this host has it"]
@@ -166,10 +165,9 @@ def _errors(resource: Resource, host: str, found: drbd.Found, local: Local) -> l
         return [f"{title}: drbd_minor: value {resource.minor}, allowed {has}, which it has (docs/guests.md, Replicated disks)"]
     if is_up:
         there = found.known[resource.name].volumes
-        wanted = tuple(f"{resource.volume_group}/{name}" for name in (resource.name, f"{resource.name}{META_SUFFIX}"))
         told = (f"{title}: volume_group: value {resource.volume_group}, allowed {there[0].partition('/')[0]}, where its copy is; a disk"
                 " that works is not exchanged (docs/guests.md, Replicated disks)")
-        return [] if there == wanted else [told]
+        return [] if there == resource.volumes else [told]
     if local.meta == STRANGE:
         return [f"{title}: volume {resource.meta} has something else than DRBD's data, and is not touched"]
     if local.in_use:

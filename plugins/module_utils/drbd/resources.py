@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import DRBD, META_SUFFIX, normalise, volume_name
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import (
+    DRBD,
+    META_SUFFIX,
+    is_replicated,
+    normalise,
+    volume_name,
+)
 
 FOLDER = "/etc/drbd.d"
 DEVICES = "/dev"
@@ -42,12 +48,18 @@ class Resource:
     new: bool = False
 
     @property
+    def volumes(self) -> tuple[str, str]:
+        """group/name of the disk and of what is known about it."""
+        volume = f"{self.volume_group}/{self.name}"
+        return volume, volume + META_SUFFIX
+
+    @property
     def volume(self) -> str:
-        return f"{DEVICES}/{self.volume_group}/{self.name}"
+        return f"{DEVICES}/{self.volumes[0]}"
 
     @property
     def meta(self) -> str:
-        return self.volume + META_SUFFIX
+        return f"{DEVICES}/{self.volumes[1]}"
 
     @property
     def port(self) -> int:
@@ -56,7 +68,7 @@ class Resource:
 
 def replicated(guest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The replicated disks of a sound guest, normalised."""
-    return [disk for disk in normalise(guest)["disks"] if disk["drbd_minor"] is not None]
+    return [disk for disk in normalise(guest)["disks"] if disk["drbd_minor"] is not None] if is_replicated(guest) else []
 
 
 def names_of(guests: Iterable[Mapping[str, Any]]) -> list[str]:

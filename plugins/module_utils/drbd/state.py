@@ -40,6 +40,16 @@ class State:
     peer_disk: str = ""
     synced_percent: float | None = None
 
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> State:
+        """From a resource as modules return it."""
+        return cls(**{key.name: told[key.name] for key in fields(cls)})
+
+    @property
+    def up(self) -> bool:
+        """Whether the driver has it."""
+        return self.connection != UNCONFIGURED
+
     @property
     def whole(self) -> bool:
         """Whether both copies are the same and each hears of every write to the other."""
@@ -47,13 +57,10 @@ class State:
 
     def told(self) -> str:
         """In words for a person, as drbdadm has them."""
-        if self.connection == UNCONFIGURED:
+        if not self.up:
             return "not up"
         done = "" if self.synced_percent is None else f", {self.synced_percent:g} % synchronised"
         return f"{self.connection}, {self.role}/{self.peer_role}, {self.disk}/{self.peer_disk}{done}"
-
-
-STATE_KEYS = tuple(field.name for field in fields(State))
 
 
 def version(text: str) -> str:

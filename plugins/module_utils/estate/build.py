@@ -13,6 +13,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate impor
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, shown
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.roles import Options, check_variables
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.secrets import plain, revealed, secrets_in
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import is_replicated
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capacity import (
     HostCapacity,
     capacity_of,
@@ -170,7 +171,7 @@ def _build(
 def _fences(workloads: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Guests with replicated disks are on one of the two hosts that have them."""
     return [{"rule": "fence", "workloads": [str(workload["name"])], "hosts": sorted((workload["current"], workload["replica"]))}
-            for workload in workloads if any(disk.get("drbd_minor") is not None for disk in workload.get("disks") or ())]
+            for workload in workloads if is_replicated(workload)]
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

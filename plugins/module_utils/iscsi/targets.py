@@ -36,12 +36,8 @@ Wanted = Mapping[str, Any]
 
 
 def portal_of(wanted: Wanted) -> str:
-    """Address and port as open-iscsi writes them. wanted: sound."""
-    return _portal(wanted["portal"])
-
-
-def _portal(text: str) -> str:
-    """Raises ValueError for what is none."""
+    """Address and port as open-iscsi writes them. Raises ValueError for what is none."""
+    text = wanted["portal"]
     match = re.fullmatch(r"\[([^]]+)\](?::([0-9]{1,5}))?|([^:]+)(?::([0-9]{1,5}))?", text)
     if match is None:
         address, port = ipaddress.ip_address(text), DEFAULT_PORT

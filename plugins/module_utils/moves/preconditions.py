@@ -12,7 +12,6 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state i
     CONNECTED,
     PRIMARY,
     SECONDARY,
-    STATE_KEYS,
     UP_TO_DATE,
     State,
 )
@@ -126,7 +125,7 @@ def _replicas(move: Mapping[str, Any], definition: Mapping[str, Any], found: Map
             if told is None:
                 lines.append(f"{host} has no copy of its disk {name}, which moves live to its replica alone; site.yml makes it there")
                 continue
-            state = State(*(told[key] for key in STATE_KEYS))
+            state = State.of(told)
             if not state.whole or (state.role, state.peer_role) != (role, other):
                 lines.append(f"its disk {name} is {state.told()} on {host}, allowed {CONNECTED}, {role}/{other} and {UP_TO_DATE} on both"
                              " (docs/guests.md, Replicated disks)")

@@ -70,11 +70,6 @@ def _copy_on(workload: Mapping[str, Any], silent: Collection[str]) -> str | None
     return next((workload[key] for key in ("current", "replica") if workload.get(key) and workload[key] not in silent), None)
 
 
-def _left(workload: Mapping[str, Any], silent: Collection[str]) -> dict[str, Any]:
-    """The key of a replicated workload that starts anew: the host that has its copy."""
-    return {"replica": _copy_on(workload, silent)} if workload.get("storage") == "replicated" else {}
-
-
 def _without_copy(workload: Mapping[str, Any], seen: Told, silent: Collection[str], definition: Mapping[str, Any]) -> str:
     """Why a replicated guest cannot start with the copy that is left; "" when it can."""
     names, host = names_of([definition]), _copy_on(workload, silent)
@@ -97,12 +92,12 @@ def _start(
     problem: Mapping[str, Any], still: Problem, starters: list[Any], silent: Collection[str],
 ) -> tuple[Problem, dict[str, Any], list[str]]:
     """The problem in which some guests start while all others stay, its plan, and notes on what it costs."""
-    new = [{**{key: value for key, value in workload.items() if key not in ("current", "replica")}, **_left(workload, silent)}
-           for workload in starters]
+    copied = {workload["name"]: _copy_on(workload, silent) for workload in starters if workload.get("storage") == "replicated"}
+    new = [{key: value for key, value in workload.items() if key not in ("current", "replica")}
+           | ({"replica": copied[workload["name"]]} if workload["name"] in copied else {}) for workload in starters]
     workloads = sorted([*still["workloads"], *new], key=lambda workload: str(workload["name"]))
     rules = running.rules_of(problem.get("rules") or (), {workload["name"] for workload in workloads})
     # A replicated guest starts where the other copy is, so the fence of the estate to the two of them becomes narrower.
-    copied = {workload["name"]: _copy_on(workload, silent) for workload in starters if workload.get("storage") == "replicated"}
     rules = [rule for rule in rules if not (rule["rule"] == "fence" and rule["workloads"] in ([name] for name in copied)
                                             and copied[rule["workloads"][0]] in rule["hosts"])]
     rules += [{"rule": "fence", "workloads": [name], "hosts": [host]} for name, host in sorted(copied.items())]

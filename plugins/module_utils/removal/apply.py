@@ -70,7 +70,7 @@ def read(runner: Runner, xl: Xl, config_dir: str, autostart_dir: str) -> Host:
 
 def _replicated(found: drbd.Found) -> dict[str, Replicated]:
     states = {name: found.state(known.minor) for name, known in found.known.items()}
-    return {name: Replicated(known.guest, known.volumes, states[name].connection != drbd.UNCONFIGURED, states[name].role == drbd.PRIMARY)
+    return {name: Replicated(known.guest, known.volumes, states[name].up, states[name].role == drbd.PRIMARY)
             for name, known in found.known.items()}
 
 
