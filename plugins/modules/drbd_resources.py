@@ -74,7 +74,7 @@ actions:
     - {verb: create, target: metadata of resource db01-root, detail: on /dev/vg_guests/db01-root.drbd}
     - {verb: start, target: resource db01-root, detail: "with xen02 at 10.9.0.2, port 11001"}
 held:
-  description: Guest -> why it must not be started here as its disks are, of those that do not run here.
+  description: Guest -> why it must not be started here as its disks are, of those that are to run and do not run here.
   returned: success
   type: dict
   sample: {}
@@ -197,6 +197,10 @@ def main() -> None:
     local = drbd_host.look(runner, bare, found)
     fresh = {resource.name for resource in bare if drbd.never_written(found.state(resource.minor), local[resource.name])}
     held, told = _held(wanted, options["host"], found, options["asked"], fresh, module.check_mode)
+    # One that is only to be defined is not started in any case.
+    for guest in options["guests"]:
+        if guest.get("state") == "defined":
+            held.pop(guest["name"], None)
     for line in [*told, *(f"guest {guest!r}: is not started: {why}" for guest, why in held.items())]:
         module.warn(line)
     module.exit_json(**result, held=held, resources=found.data())

@@ -86,6 +86,16 @@ class Scene(Hands):
         rows = [line.split() for line in self.run(host, "xl list").splitlines()[1:]]
         return {row[0]: row[1] for row in rows}
 
+    def places(self) -> dict[str, str]:
+        """Guest -> the host on which it runs; one that runs twice is an error."""
+        found: dict[str, str] = {}
+        for host in HOSTS:
+            for name in self.domains(host):
+                if name != "Domain-0":
+                    assert name not in found, f"{name} runs on {found[name]} and on {host}"
+                    found[name] = host
+        return found
+
     def power_on(self) -> None:
         """Boot what is off."""
         self.drop_connections()

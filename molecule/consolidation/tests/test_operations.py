@@ -48,17 +48,6 @@ def counts(scene: Scene, host: str, guest: str) -> list[int]:
     return [int(number) for number in re.findall(r"\bcount (\d+)", text[begun[-1] if begun else 0:])]
 
 
-def places(scene: Scene) -> dict[str, str]:
-    """Guest -> the host on which it runs; one that runs twice is an error."""
-    found: dict[str, str] = {}
-    for host in HOSTS:
-        for name in scene.domains(host):
-            if name != "Domain-0":
-                assert name not in found, f"{name} runs on {found[name]} and on {host}"
-                found[name] = host
-    return found
-
-
 def start_again(scene: Scene, host: str, ended: threading.Event) -> None:
     """A reboot ends the host's QEMU (docs/lab.md): it is started again, once."""
     while not ended.wait(1):
@@ -80,14 +69,14 @@ def test_a_guest_moves_with_its_disks_by_consent(fresh: Scene) -> None:
     assert planned.rc == 0, planned.text
     refused = play(fresh, "apply", settings)
     assert refused.rc != 0 and "moves_offline" in refused.text, refused.text
-    assert places(fresh) == fresh.guests
+    assert fresh.places() == fresh.guests
     shown = play(fresh, "apply", settings, "-e", "moves_offline=db01", "--check", "--diff")
     assert shown.rc == 0, shown.text
-    assert places(fresh) == fresh.guests
+    assert fresh.places() == fresh.guests
     done = play(fresh, "apply", settings, "-e", "moves_offline=db01")
     assert done.rc == 0, done.text
     print("\n".join(re.findall(r"step \d+ of \d+:[^\"\\]*", done.text)))
-    assert places(fresh) == {**fresh.guests, "db01": there}
+    assert fresh.places() == {**fresh.guests, "db01": there}
     fresh.wait(there, f"grep -q 'count ' {CONSOLE.format('db01')}", 60)
     assert "guest db01 disk kept" in fresh.run(there, f"cat {CONSOLE.format('db01')}")
     # The disk remembers every number before the stop.
@@ -103,7 +92,7 @@ def test_a_guest_moves_with_its_disks_by_consent(fresh: Scene) -> None:
     forgotten = play(fresh, "apply", settings, "-e", "moves_forget=db01", "-e", "moves_keep_days=0")
     assert forgotten.rc == 0, forgotten.text
     assert "db01" not in fresh.run(here, "lvs vg_guests")
-    assert places(fresh) == {**fresh.guests, "db01": there}
+    assert fresh.places() == {**fresh.guests, "db01": there}
 
 
 def scene_plan(scene: Scene, settings: dict[str, Any]) -> Any:
@@ -122,7 +111,7 @@ def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> No
     leavers = fresh.on(host)
     shown = play(fresh, "update", settings, *words, "--check", "--diff")
     assert shown.rc == 0 and "this is a preview" in shown.text, shown.text
-    assert (places(fresh), fresh.run(host, "cat /proc/sys/kernel/random/boot_id")) == (fresh.guests, booted)
+    assert (fresh.places(), fresh.run(host, "cat /proc/sys/kernel/random/boot_id")) == (fresh.guests, booted)
     before = {guest: counts(fresh, host, guest)[-1] for guest in leavers}
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         ended = threading.Event()
@@ -136,7 +125,7 @@ def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> No
     assert f"{host} was updated and rebooted" in done.text
     assert fresh.run(host, "cat /proc/sys/kernel/random/boot_id") != booted
     fresh.holds(host, "dpkg-query -W xenfold-sample | grep -q '2$'", "! test -e /run/reboot-required")
-    assert places(fresh) == fresh.guests
+    assert fresh.places() == fresh.guests
     assert not (inventory / "drained.yml").exists()
     for guest in leavers:
         on_the_other = counts(fresh, other, guest)

@@ -149,6 +149,7 @@ def test_a_new_disk_waits_for_the_other_host(pair: Pair) -> None:
     told = make(pair, "xen01")
     assert "a new disk begins when xen02 has said that it has no data either, at 10.9.0.2, port 11007" in told["held"]["db01"]
     assert not any("primary" in " ".join(argv) for argv in pair.hosts["xen01"].changes)
+    assert make(pair, "xen01", guests=[{**GUEST, "state": "defined"}])["held"] == {}
     # It has not begun, so nothing of that is told as done.
     assert make(pair, "xen01")["changed"] is False
 
