@@ -17,8 +17,8 @@ from scene import HOSTS, Scene
 from tests.lab.hands import ROUNDS
 
 TARGET = "iqn.2026-11.example.lab:store"
-# The machine that runs QEMU, as its hosts see it (QEMU's user network).
-PORTAL, PORT, CONTROL = "10.0.2.2", 3261, "7"
+# QEMU lets these hosts reach nothing outside, so the way to the target is a tunnel of SSH, which ends on each of them.
+PORTAL, PORT, CONTROL = "127.0.0.1", 3261, "7"
 DISK = f"/dev/disk/by-path/ip-{PORTAL}:{PORT}-iscsi-{TARGET}-lun-1"
 HERE, THERE = HOSTS
 
@@ -27,9 +27,23 @@ def admin(*words: str) -> None:
     subprocess.run(["tgtadm", "-C", CONTROL, "--lld", "iscsi", *words], check=True, capture_output=True, text=True, timeout=30)
 
 
+@contextlib.contextmanager
+def tunnel(scene: Scene, host: str) -> Iterator[None]:
+    way = f"{PORTAL}:{PORT}:127.0.0.1:{PORT}"
+    # A connection of its own: the one that tests share takes no end with it.
+    words = ["ssh", "-F", str(scene.lab.ssh_config), "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", "-N", "-R", way, host]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    try:
+        scene.wait(host, f"ss -ltn | grep -q '{PORTAL}:{PORT} '", 60, "ss -ltn")
+        yield
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+
+
 @pytest.fixture(name="store")
-def _store(tmp_path: Path) -> Iterator[Path]:
-    """A target with one disk of 64 MiB, which is a file."""
+def _store(fresh: Scene, tmp_path: Path) -> Iterator[Path]:
+    """A target with one disk of 64 MiB, which is a file; both hosts reach it."""
     disk = tmp_path / "disk"
     with disk.open("wb") as stream:
         stream.truncate(64 * 2**20)
@@ -44,7 +58,8 @@ def _store(tmp_path: Path) -> Iterator[Path]:
             time.sleep(0.2)
         admin("--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "-b", str(disk))
         admin("--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL")
-        yield disk
+        with tunnel(fresh, HERE), tunnel(fresh, THERE):
+            yield disk
     finally:
         daemon.kill()
         daemon.wait(timeout=30)
