@@ -44,7 +44,7 @@ _value:
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import refuse_bad_guests
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.check import refuse_bad_guests
 from ansible_collections.xenfold.consolidation.plugins.module_utils.images.spec import fillings
 
 

@@ -37,7 +37,8 @@ _value:
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise, refuse_bad_guests
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.check import refuse_bad_guests
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.wanted import for_visitors, wanted_of
 
 

@@ -35,7 +35,8 @@ _value:
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import refuse_bad_guests, volumes_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.check import refuse_bad_guests
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import volumes_of
 
 
 def _volumes_of(guests: Any) -> list[dict[str, Any]]:

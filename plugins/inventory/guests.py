@@ -90,7 +90,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.planne
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import DEFAULT_POOL
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import shown
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.workloads import is_guest
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import check_name
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import check_name
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import INCOMING, LEFT
 
 NAME = "xenfold.consolidation.guests"

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 MEMORY_MIB = (512, 12 * 1024 * 1024)
-"""Debian's dom0 needs the lower one to boot and install packages; the upper one is that of a guest (guest_spec)."""
+"""Debian's dom0 needs the lower one to boot and install packages; the upper one is that of a guest (guest/schema.py)."""
 AUTO = "auto"
 """In the place of dom0's memory: what `memory_of` makes of the memory of the host."""
 _AUTO_BASE_MIB, _AUTO_PERCENT, _AUTO_MOST_MIB = 1024, 5, 8192

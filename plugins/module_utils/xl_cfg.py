@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import DRBD
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import DRBD
 
 DRBD_SCRIPT = "block-drbd"
 """Of drbd-utils: makes the resource primary when a guest gets the disk, and secondary when it gives it up."""

@@ -97,7 +97,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import plan as drbd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import resources, state
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, file_diff, read_texts, write_atomically
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import refuse_bad_guests
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.check import refuse_bad_guests
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import lock
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 

@@ -420,7 +420,9 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import file_diff
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guests, normalise, with_cpuid
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.check import check_guests
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise, with_cpuid
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import GUEST_SPEC
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits import service as limits
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.wanted import check_visitors
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import (
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import (
     DRBD,
     META_SUFFIX,
     is_replicated,

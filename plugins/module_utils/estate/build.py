@@ -13,7 +13,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate impor
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import Findings, shown
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.roles import Options, check_variables
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.secrets import plain, revealed, secrets_in
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import is_replicated
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import is_replicated
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capacity import (
     HostCapacity,
     capacity_of,

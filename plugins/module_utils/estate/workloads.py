@@ -17,13 +17,9 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.secre
     secrets_in,
     veiled,
 )
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import (
-    GUEST_SPEC,
-    check_guest,
-    check_name,
-    given,
-    normalise,
-)
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.check import check_guest
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import GUEST_SPEC, check_name, given
 
 Workload = Mapping[str, Any]
 
@@ -128,7 +124,7 @@ def _check_guest(findings: Findings, path: Path, item: str, workload: Workload) 
 
 
 def _guest_errors(definition: Workload) -> list[str]:
-    """Errors of a guest. Those of types and keys end a check of guest_spec early: what stands on its own is checked once more."""
+    """Errors of a guest. Those of types and keys end check_guest early: what stands on its own is checked once more."""
     errors = check_guest(definition)
     if not errors:
         # Lengths and names that are put together come from the texts themselves.

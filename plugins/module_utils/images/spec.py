@@ -7,12 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import (
-    IMAGES_DIR,
-    given,
-    normalise,
-    volume_name,
-)
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import IMAGES_DIR, normalise, volume_name
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import given
 from ansible_collections.xenfold.consolidation.plugins.module_utils.images import first_boot
 
 Image = Mapping[str, Any]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import check_name, is_in_range
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import check_name, is_in_range
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.kernel import DISK_KEYS
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.plan import NETWORK_KEYS, Wanted
 

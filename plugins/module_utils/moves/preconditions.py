@@ -15,7 +15,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state i
     UP_TO_DATE,
     State,
 )
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing import memory

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline, owner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import needs_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import volume_name
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import volume_name
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import COMPLETE, FILLING, SUFFIX, tag_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import path_of
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import check_name
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import check_name
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import tags
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import Pending
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import LINK

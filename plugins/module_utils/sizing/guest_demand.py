@@ -22,7 +22,7 @@ Virtualized Applications" (Middleware 2008). To be calibrated with `xentop` of d
 
 
 def guest_memory_mib(guest: Mapping[str, Any]) -> int:
-    """Memory that a guest takes of its host; guest: as checked by guest_spec, `maxvcpus` and `maxmem_mib` may be missing."""
+    """Memory that a guest takes of its host; guest: as checked by guest/check.py, `maxvcpus` and `maxmem_mib` may be missing."""
     memory = int(guest["memory_mib"])
     return footprint_mib(
         memory,

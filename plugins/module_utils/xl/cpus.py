@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import cpus_are_sound
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import cpus_are_sound
 
 _SHOWN = re.compile(r"[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*")
 _TOPOLOGY_ROW = re.compile(r"\s*([0-9]+):\s+[0-9]+\s+[0-9]+\s+([0-9]+)\s*")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import DRBD
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import DRBD
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import commands
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import DETACH, REBOOT, RECREATE, LiveChange, Pending
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import DRBD_SCRIPT

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import read_texts
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import DRBD
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import DRBD
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.cpus import Placing
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.devices import needs_of_disk, needs_of_network
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, NAMELESS, Domain

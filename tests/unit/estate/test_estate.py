@@ -15,7 +15,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate impor
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.build import read_estate
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.findings import LIMIT
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.roles import PREFIXES, read_options
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import GUEST_SPEC, check_guest
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.check import check_guest
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import GUEST_SPEC
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement import schema as placement_schema
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.normalise import normalise
 

@@ -17,7 +17,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import resources, state
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import Resource
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.removal import plan
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import start

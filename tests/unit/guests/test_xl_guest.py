@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils import basic
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, host, start
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
 from ansible_collections.xenfold.consolidation.plugins.modules import xl_guest

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.xenfold.consolidation.plugins.module_utils import guest_spec, xl_cfg
+from ansible_collections.xenfold.consolidation.plugins.module_utils import xl_cfg
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.check import check_guest
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import mac_of, normalise, volumes_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import GUEST_SPEC
 from ansible_collections.xenfold.consolidation.plugins.module_utils.images import first_boot, iso9660
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +28,7 @@ GUEST: dict[str, Any] = {
 
 
 def seed_of(guest: dict[str, Any]) -> dict[str, Any]:
-    disk: dict[str, Any] = guest_spec.normalise(guest)["disks"][-1]
+    disk: dict[str, Any] = normalise(guest)["disks"][-1]
     return disk
 
 
@@ -59,7 +62,7 @@ def read_iso(image: bytes) -> dict[str, tuple[str, dict[str, bytes]]]:
 
 
 def test_the_seed_is_found_by_its_label(tmp_path):
-    image = first_boot.seed(first_boot.files(guest_spec.normalise(GUEST)))
+    image = first_boot.seed(first_boot.files(normalise(GUEST)))
     assert len(image) <= first_boot.SEED_SIZE_GIB * 2**30
     (tmp_path / "seed").write_bytes(image)
     told = subprocess.run(["/usr/sbin/blkid", "-p", "-o", "export", tmp_path / "seed"], check=True, capture_output=True, text=True).stdout
@@ -67,14 +70,14 @@ def test_the_seed_is_found_by_its_label(tmp_path):
 
 
 def test_the_files_of_a_seed():
-    views = read_iso(first_boot.seed(first_boot.files(guest_spec.normalise(GUEST))))
+    views = read_iso(first_boot.seed(first_boot.files(normalise(GUEST))))
     label, files = views["joliet"]
     assert label == "cidata"
     assert files["user-data"].decode() == FIRST["user_data"]
     assert yaml.safe_load(files["meta-data"]) == {
-        "instance-id": guest_spec.normalise(GUEST)["uuid"], "local-hostname": "web01.example.org", "public-keys": [KEY]}
+        "instance-id": normalise(GUEST)["uuid"], "local-hostname": "web01.example.org", "public-keys": [KEY]}
     assert yaml.safe_load(files["network-config"]) == {"version": 1, "config": [
-        {"type": "physical", "name": "eth0", "mac_address": guest_spec.mac_of("web01", 0),
+        {"type": "physical", "name": "eth0", "mac_address": mac_of("web01", 0),
          "subnets": [{"type": "static", "address": "10.0.0.5/24", "gateway": "10.0.0.1", "dns_nameservers": ["10.0.0.2"]}]}]}
     plain = views["plain"]
     assert plain[0] == "cidata" and sorted(plain[1].values()) == sorted(files.values())
@@ -82,11 +85,11 @@ def test_the_files_of_a_seed():
 
 
 def test_what_is_not_said_is_left_to_the_image():
-    files = first_boot.files(guest_spec.normalise({**GUEST, "first_boot": {"networks": []}}))
+    files = first_boot.files(normalise({**GUEST, "first_boot": {"networks": []}}))
     assert sorted(files) == ["meta-data", "user-data"]
     assert files["user-data"].startswith("#cloud-config\n")
     assert json.loads(files["meta-data"])["local-hostname"] == "web01"
-    files = first_boot.files(guest_spec.normalise({**GUEST, "first_boot": {"networks": [{"dhcp": True}, {"address": "fd00::5/64"}]}}))
+    files = first_boot.files(normalise({**GUEST, "first_boot": {"networks": [{"dhcp": True}, {"address": "fd00::5/64"}]}}))
     assert [card["subnets"] for card in json.loads(files["network-config"])["config"]] == [
         [{"type": "dhcp"}], [{"type": "static", "address": "fd00::5/64"}]]
 
@@ -107,30 +110,30 @@ def test_more_files_than_a_folder_has_room_for():
 def test_the_largest_seed_fits():
     most = {"user_data": "x" * 2**20, "ssh_keys": ["ssh-rsa " + "A" * (8192 - 8)] * 64}
     guest = {**GUEST, "first_boot": most}
-    assert guest_spec.check_guest(guest) == []
-    assert len(first_boot.seed(first_boot.files(guest_spec.normalise(guest)))) <= first_boot.SEED_SIZE_GIB * 2**30
+    assert check_guest(guest) == []
+    assert len(first_boot.seed(first_boot.files(normalise(guest)))) <= first_boot.SEED_SIZE_GIB * 2**30
 
 
 def test_the_seed_is_the_last_disk_and_read_only():
-    assert guest_spec.check_guest(GUEST) == []
-    full = guest_spec.normalise(GUEST)
+    assert check_guest(GUEST) == []
+    full = normalise(GUEST)
     name = full["disks"][-1]["name"]
     assert [(disk["vdev"], disk["access"], disk["target"]) for disk in full["disks"]] == [
         ("xvda", "rw", "/dev/vg/web01-root"), ("xvdz", "ro", f"/dev/vg/web01-{name}")]
     assert f"format=raw,vdev=xvdz,access=ro,target=/dev/vg/web01-{name}" in xl_cfg.render(full)
-    assert guest_spec.volumes_of([GUEST])[1] == {"name": f"web01-{name}", "volume_group": "vg", "size_gib": 4 / 1024}
+    assert volumes_of([GUEST])[1] == {"name": f"web01-{name}", "volume_group": "vg", "size_gib": 4 / 1024}
     assert "s3cret" not in xl_cfg.render(full)
 
 
 def test_a_definition_that_was_normalised_is_the_same_guest():
     """The estate hands it on without what is derived from it."""
-    full = guest_spec.normalise(GUEST)
-    handed = {key: value for key, value in full.items() if key in guest_spec.GUEST_SPEC}
+    full = normalise(GUEST)
+    handed = {key: value for key, value in full.items() if key in GUEST_SPEC}
     handed["disks"] = [{key: value for key, value in disk.items() if key != "target" and value is not None} for disk in full["disks"]]
     handed["boot"] = {}
-    assert guest_spec.check_guest(handed) == []
-    assert guest_spec.normalise(handed) == full
-    assert first_boot.files(guest_spec.normalise(handed)) == first_boot.files(full)
+    assert check_guest(handed) == []
+    assert normalise(handed) == full
+    assert first_boot.files(normalise(handed)) == first_boot.files(full)
 
 
 @pytest.mark.parametrize("change", [
@@ -185,27 +188,27 @@ NETWORK = FIRST["networks"][0]
     ({"userdata": "s3cret"}, "first_boot.userdata: is no key here, allowed hostname, networks, ssh_keys, user_data"),
 ])
 def test_what_cannot_be_told_to_a_guest(change, text):
-    errors = guest_spec.check_guest({**GUEST, "first_boot": {**FIRST, **change}})
+    errors = check_guest({**GUEST, "first_boot": {**FIRST, **change}})
     assert len(errors) == 1 and text in errors[0]
     assert "s3cret" not in errors[0]
 
 
 def test_a_seed_in_a_wrong_place_is_not_shown():
-    errors = guest_spec.check_guest({**GUEST, "first_boot": "password: s3cret"})
+    errors = check_guest({**GUEST, "first_boot": "password: s3cret"})
     assert errors == ["first_boot: value of another kind, allowed a mapping of keys and values"]
 
 
 @pytest.mark.parametrize(("length", "wrong"), [(60, 0), (61, 1)])
 def test_a_seed_whose_device_would_have_too_long_a_name(length, wrong):
     guest = {**GUEST, "name": "n" * 42, "disks": [{"name": "a", "size_gib": 1, "volume_group": "v" * length}]}
-    assert len(guest_spec.check_guest(guest)) == wrong
+    assert len(check_guest(guest)) == wrong
     assert all("first_boot: needs shorter names" in error and "128 characters of at most 127" in error
-               for error in guest_spec.check_guest(guest))
+               for error in check_guest(guest))
 
 
 def test_an_ipv6_gateway_may_be_link_local():
     network = {"address": "fd00::5/64", "gateway": "fe80::1"}
-    assert guest_spec.check_guest({**GUEST, "first_boot": {"networks": [network]}}) == []
+    assert check_guest({**GUEST, "first_boot": {"networks": [network]}}) == []
 
 
 @pytest.mark.parametrize(("disks", "text"), [
@@ -219,7 +222,7 @@ def test_an_ipv6_gateway_may_be_link_local():
      "disks[1].vdev: value 'xvdz', allowed another one"),
 ])
 def test_a_seed_has_its_place(disks, text):
-    errors = guest_spec.check_guest({**GUEST, "disks": disks})
+    errors = check_guest({**GUEST, "disks": disks})
     assert len(errors) == 1 and text in errors[0]
 
 
@@ -229,19 +232,19 @@ def test_a_seed_has_its_place(disks, text):
     ({**GUEST["disks"][0], "volume_group": "v" * 64, "name": "a--------------b"}, ""),
 ])
 def test_the_image_of_a_disk(disk, text):
-    errors = guest_spec.check_guest({**GUEST, "first_boot": None, "disks": [disk]})
+    errors = check_guest({**GUEST, "first_boot": None, "disks": [disk]})
     assert (len(errors) == 1 and text in errors[0]) if text else errors == []
 
 
 def test_the_name_of_a_volume_leaves_room_for_its_suffix():
     disk = {"name": "root", "size_gib": 1, "volume_group": "v" * 64}
     name = "a" * 53
-    assert guest_spec.check_guest({**GUEST, "name": name, "first_boot": None, "disks": [disk]}) == []
-    errors = guest_spec.check_guest({**GUEST, "name": name, "first_boot": None, "disks": [{**disk, "image": "a"}]})
+    assert check_guest({**GUEST, "name": name, "first_boot": None, "disks": [disk]}) == []
+    errors = check_guest({**GUEST, "name": name, "first_boot": None, "disks": [{**disk, "image": "a"}]})
     assert len(errors) == 1 and "disks[0].name: value 'root', allowed shorter names" in errors[0]
 
 
 def test_a_cd_has_no_image():
     disks = [*GUEST["disks"], {"cdrom": True, "path": "/x.iso", "image": "a"}]
-    assert guest_spec.check_guest({**GUEST, "type": "hvm", "first_boot": None, "disks": disks}) == [
+    assert check_guest({**GUEST, "type": "hvm", "first_boot": None, "disks": disks}) == [
         "disks[1].image: value 'a', allowed a CD has a path, or is an empty drive"]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.filter.fillings_of import FilterModule
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.images import first_boot, spec
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import VOLUME_SPEC
 from ansible_collections.xenfold.consolidation.plugins.modules import guest_image

@@ -10,7 +10,7 @@ import os
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.filter.limits_of import FilterModule
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest_spec import mac_of, normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import mac_of, normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits import service, wanted
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.xenfold.consolidation.plugins.module_utils import guest_spec, xl_cfg
+from ansible_collections.xenfold.consolidation.plugins.module_utils import xl_cfg
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.check import check_guest, check_guests
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise, volumes_of, with_cpuid
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import GUEST_SPEC, check_name
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import cpuid
 from ansible_collections.xenfold.consolidation.plugins.modules import xl_guest
 from hypothesis import given
@@ -30,19 +33,19 @@ def _cases(name):
 
 
 def test_a_sound_guest_has_no_errors():
-    assert guest_spec.check_guest(SOUND) == []
-    assert guest_spec.check_guests([SOUND, {**SOUND, "name": "web02"}]) == []
+    assert check_guest(SOUND) == []
+    assert check_guests([SOUND, {**SOUND, "name": "web02"}]) == []
 
 
 def test_null_is_not_given():
-    everything = {key: SOUND.get(key) for key in guest_spec.GUEST_SPEC}
-    assert guest_spec.check_guest({**everything, "boot": {"image": "lab", "kernel": None, "ramdisk": None, "cmdline": None}}) == []
+    everything = {key: SOUND.get(key) for key in GUEST_SPEC}
+    assert check_guest({**everything, "boot": {"image": "lab", "kernel": None, "ramdisk": None, "cmdline": None}}) == []
 
 
 @pytest.mark.parametrize("case", _cases("bad_guests.yml"))
 def test_bad_guests(case):
     guest = {key: value for key, value in {**copy.deepcopy(SOUND), **case["change"]}.items() if value is not None}
-    errors = guest_spec.check_guest(guest)
+    errors = check_guest(guest)
     assert len(errors) == 1, errors
     for text in case["says"]:
         assert text in errors[0], errors
@@ -52,7 +55,7 @@ def test_bad_guests(case):
 @pytest.mark.parametrize("size_gib", [10**400, float("inf"), -(10**400)])
 def test_a_disk_that_no_number_can_hold(size_gib):
     disk = {"name": "root", "size_gib": size_gib, "volume_group": "vg"}
-    assert "disks[0].size_gib: value" in guest_spec.check_guest({**SOUND, "disks": [disk]})[0]
+    assert "disks[0].size_gib: value" in check_guest({**SOUND, "disks": [disk]})[0]
 
 
 def test_what_guests_may_not_share():
@@ -60,7 +63,7 @@ def test_what_guests_may_not_share():
         return {"name": name, "memory_mib": 64, "boot": {"kernel": "/k"}, **more}
 
     data = {"name": "b-data", "size_gib": 1, "volume_group": "vg"}
-    assert guest_spec.check_guests([
+    assert check_guests([
         guest("a", disks=[data, {"path": "/srv/cd.iso", "access": "ro"}], networks=[{"bridge": "x", "mac": "00:16:3e:00:00:01"}]),
         guest("a-b", disks=[{**data, "name": "data"}, {"path": "/srv/cd.iso", "access": "ro"}]),
         guest("a"),
@@ -70,11 +73,11 @@ def test_what_guests_may_not_share():
         "guest number 5: value 'd', allowed a mapping of keys and values",
         "guest 'a-b': disks[0]: value '/dev/vg/a-b-data', allowed a disk of its own, guest 'a' has this one",
         "guest 'a': name: value 'a', allowed a name of its own, guest 'a' has this one",
-        f"guest 'a': uuid: value '{guest_spec.normalise(guest('a'))['uuid']}', allowed a uuid of its own, guest 'a' has this one",
+        f"guest 'a': uuid: value '{normalise(guest('a'))['uuid']}', allowed a uuid of its own, guest 'a' has this one",
         "guest 'c': networks[0].mac: value '00:16:3e:00:00:01', allowed a mac of its own, guest 'a' has this one",
         "guest 'c': disks[0]: value '/srv/cd.iso', allowed a disk of its own, guest 'a' has this one",
     ]
-    assert guest_spec.check_guests({"web01": SOUND})[0].startswith("guests: value ")
+    assert check_guests({"web01": SOUND})[0].startswith("guests: value ")
 
 
 def test_a_disk_that_one_guest_writes_is_not_read_by_another():
@@ -82,12 +85,12 @@ def test_a_disk_that_one_guest_writes_is_not_read_by_another():
         return {"name": name, "memory_mib": 64, "boot": {"kernel": "/k"}, "disks": [{"path": "/srv/a", "access": access}]}
 
     for first, second in (("rw", "ro"), ("ro", "rw"), ("rw", "rw")):
-        assert len(guest_spec.check_guests([guest("a", first), guest("b", second)])) == 1, (first, second)
+        assert len(check_guests([guest("a", first), guest("b", second)])) == 1, (first, second)
 
 
 def test_devices_fill_the_gaps():
     disks = [{"path": "/a"}, {"path": "/b", "vdev": "xvda"}, {"path": "/c"}, {"path": "/d", "vdev": "xvdc"}]
-    full = guest_spec.normalise({**SOUND, "disks": disks})
+    full = normalise({**SOUND, "disks": disks})
     assert [disk["vdev"] for disk in full["disks"]] == ["xvdb", "xvda", "xvdd", "xvdc"]
 
 
@@ -99,8 +102,8 @@ def test_devices_fill_the_gaps():
 ])
 def test_drives_of_an_hvm_guest_come_from_the_end(disks, vdevs):
     guest = {**SOUND, "type": "hvm", "disks": disks}
-    assert guest_spec.check_guest(guest) == []
-    full = guest_spec.normalise(guest)
+    assert check_guest(guest) == []
+    full = normalise(guest)
     assert [disk["vdev"] for disk in full["disks"]] == vdevs
     assert all(disk["access"] == "ro" for disk in full["disks"] if disk["cdrom"])
 
@@ -110,14 +113,14 @@ def test_guests_that_serve_others():
         return {"name": name, "memory_mib": 64, "boot": {"kernel": "/k"}, **more}
 
     served = guest("web", autostart=5, networks=[{"bridge": "x", "backend": "net"}], disks=[{"path": "/d", "backend": "net"}])
-    assert guest_spec.check_guests([served, guest("net", driver_domain=True, autostart=4)]) == []
+    assert check_guests([served, guest("net", driver_domain=True, autostart=4)]) == []
     # A disk of a driver domain is none of the host's of that path.
-    assert guest_spec.check_guests([served, guest("db", disks=[{"path": "/d"}])]) == []
-    assert guest_spec.check_guests([served, guest("net")]) == [
+    assert check_guests([served, guest("db", disks=[{"path": "/d"}])]) == []
+    assert check_guests([served, guest("net")]) == [
         "guest 'web': disks[0].backend: value 'net', allowed a guest with driver_domain: true",
         "guest 'web': networks[0].backend: value 'net', allowed a guest with driver_domain: true"]
     for number, has in ((5, 5), (None, "none")):
-        assert guest_spec.check_guests([served, guest("net", driver_domain=True, autostart=number)])[0] == (
+        assert check_guests([served, guest("net", driver_domain=True, autostart=number)])[0] == (
             f"guest 'web': autostart: value 5, allowed a number above that of net, which serves disks[0] and has {has}")
 
 
@@ -125,29 +128,29 @@ def test_a_pci_device_is_of_one_guest_of_a_host():
     def guest(name):
         return {"name": name, "type": "pv", "memory_mib": 64, "boot": {"kernel": "/k"}, "pci": [{"address": "0000:0A:00.0"}]}
 
-    assert guest_spec.check_guests([guest("a"), guest("b")]) == []
-    assert guest_spec.check_guests([guest("a"), guest("b")], one_host=True) == [
+    assert check_guests([guest("a"), guest("b")]) == []
+    assert check_guests([guest("a"), guest("b")], one_host=True) == [
         "guest 'b': pci[0].address: value '0000:0a:00.0', allowed a device of its own, guest 'a' has this one"]
 
 
 def test_limits_that_are_null_are_not_given():
     disk = {"name": "root", "size_gib": 1, "volume_group": "vg", "limits": {"read_iops": 5, "write_iops": None}}
-    assert guest_spec.check_guest({**SOUND, "disks": [disk]}) == []
-    assert guest_spec.normalise({**SOUND, "disks": [disk]})["disks"][0]["limits"] == {"read_iops": 5}
-    assert guest_spec.normalise(SOUND)["disks"][0]["limits"] is None
+    assert check_guest({**SOUND, "disks": [disk]}) == []
+    assert normalise({**SOUND, "disks": [disk]})["disks"][0]["limits"] == {"read_iops": 5}
+    assert normalise(SOUND)["disks"][0]["limits"] is None
 
 
 def test_a_guest_s_own_cpuid_stays_and_none_is_its_own_too():
     lines = ["0x1:ecx=" + "x" * 31 + "0"]
     for guest, expected in (({}, lines), ({"cpuid": None}, lines), ({"cpuid": []}, []), ({"cpuid": ["y"]}, ["y"]), ({"type": "pv"}, None)):
-        assert guest_spec.with_cpuid({**SOUND, **guest}, lines).get("cpuid") == expected, guest
+        assert with_cpuid({**SOUND, **guest}, lines).get("cpuid") == expected, guest
 
 
 @given(st.lists(st.from_regex(r"0x[0-9a-f]{1,8}(,[0-9]{1,3})?:ebx=[01xk]{32}(,e[acd]x=[01xk]{32})?", fullmatch=True), max_size=4))
 def test_stored_lines_come_back(lines):
     guest = {**SOUND, "cpuid": lines}
-    if guest_spec.check_guest(guest) == []:
-        text = xl_cfg.render(guest_spec.normalise(guest))
+    if check_guest(guest) == []:
+        text = xl_cfg.render(normalise(guest))
         assert xl_cfg.stored_cpuid(text) == lines
         assert cpuid.check("cpuid", cpuid.canonical(lines)) == []
         assert cpuid.canonical(reversed(cpuid.canonical(lines))) == cpuid.canonical(lines)
@@ -155,7 +158,7 @@ def test_stored_lines_come_back(lines):
 
 def test_volumes():
     other = {**SOUND, "name": "a", "disks": [{"name": "x", "size_gib": 2, "volume_group": "vg_a"}, {"path": "/srv/x"}]}
-    assert guest_spec.volumes_of([SOUND, other]) == [
+    assert volumes_of([SOUND, other]) == [
         {"name": "a-x", "volume_group": "vg_a", "size_gib": 2},
         {"name": "web01-root", "volume_group": "vg_guests", "size_gib": 0.125},
     ]
@@ -163,11 +166,11 @@ def test_volumes():
 
 @pytest.mark.parametrize("case", _cases("renderings.yml"))
 def test_renderings(case):
-    assert guest_spec.check_guest(case["guest"]) == []
-    assert xl_cfg.render(guest_spec.normalise(case["guest"])) == case["text"]
+    assert check_guest(case["guest"]) == []
+    assert xl_cfg.render(normalise(case["guest"])) == case["text"]
 
 
-NAMES = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,30}", fullmatch=True).filter(lambda name: guest_spec.check_name(name) is None)
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,30}", fullmatch=True).filter(lambda name: check_name(name) is None)
 PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=80)
 
 
@@ -181,17 +184,17 @@ def _read(text):
 @given(NAMES, PRINTABLE)
 def test_any_command_line_comes_back_and_adds_no_key(name, cmdline):
     guest = {"name": name, "memory_mib": 64, "boot": {"kernel": "/k", "cmdline": cmdline}}
-    assert guest_spec.check_guest(guest) == []
-    found = _read(xl_cfg.render(guest_spec.normalise(guest)))
+    assert check_guest(guest) == []
+    found = _read(xl_cfg.render(normalise(guest)))
     assert found["cmdline"] == cmdline
-    assert set(found) == set(_read(xl_cfg.render(guest_spec.normalise({**guest, "boot": {"kernel": "/k", "cmdline": "x"}}))))
+    assert set(found) == set(_read(xl_cfg.render(normalise({**guest, "boot": {"kernel": "/k", "cmdline": "x"}}))))
 
 
 @given(st.text(min_size=1, max_size=20))
 def test_a_path_is_either_refused_or_one_field(path):
     guest = {"name": "a", "memory_mib": 64, "boot": {"kernel": "/k"}, "disks": [{"path": f"/{path}"}]}
-    if guest_spec.check_guest(guest) == []:
-        disk = _read(xl_cfg.render(guest_spec.normalise(guest)))["disk"][0]
+    if check_guest(guest) == []:
+        disk = _read(xl_cfg.render(normalise(guest)))["disk"][0]
         assert disk.split(",")[3:] == [f"target=/{path}"]
 
 
@@ -199,22 +202,23 @@ VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | 
                       lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3))
 
 
-@given(st.dictionaries(st.sampled_from(sorted(guest_spec.GUEST_SPEC)), VALUES, max_size=6) | VALUES)
+@given(st.dictionaries(st.sampled_from(sorted(GUEST_SPEC)), VALUES, max_size=6) | VALUES)
 def test_no_value_makes_the_check_fail_itself(guest):
-    assert all(isinstance(error, str) and error for error in guest_spec.check_guest(guest))
+    assert all(isinstance(error, str) and error for error in check_guest(guest))
 
 
 @given(NAMES)
 def test_normalising_twice_changes_nothing(name):
-    once = guest_spec.normalise({**SOUND, "name": name})
-    assert guest_spec.normalise(once) == once
-    assert xl_cfg.render(guest_spec.normalise(once)) == xl_cfg.render(once)
+    once = normalise({**SOUND, "name": name})
+    assert normalise(once) == once
+    assert xl_cfg.render(normalise(once)) == xl_cfg.render(once)
 
 
 def test_the_same_bytes_in_another_process():
     code = (
-        "from ansible_collections.xenfold.consolidation.plugins.module_utils import guest_spec as g, xl_cfg\n"
-        f"print(xl_cfg.render(g.normalise({SOUND!r})), end='')\n"
+        "from ansible_collections.xenfold.consolidation.plugins.module_utils import xl_cfg\n"
+        "from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise\n"
+        f"print(xl_cfg.render(normalise({SOUND!r})), end='')\n"
         "import sys; assert not [m for m in sys.modules if m == 'ansible'], 'the estate needs no Ansible for this'\n"
     )
     collections = HERE.parents[2] / "collections"
@@ -223,7 +227,7 @@ def test_the_same_bytes_in_another_process():
                        env={"PYTHONPATH": str(collections), "PYTHONHASHSEED": seed}).stdout
         for seed in ("1", "2")
     }
-    assert texts == {xl_cfg.render(guest_spec.normalise(SOUND))}
+    assert texts == {xl_cfg.render(normalise(SOUND))}
 
 
 def _options(spec):
@@ -237,4 +241,4 @@ def _options(spec):
 
 def test_the_module_documents_the_spec():
     documented = yaml.safe_load(xl_guest.DOCUMENTATION)["options"]["guests"]["suboptions"]
-    assert _options(documented) == _options(guest_spec.GUEST_SPEC)
+    assert _options(documented) == _options(GUEST_SPEC)
