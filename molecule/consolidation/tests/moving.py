@@ -3,7 +3,6 @@
 """A guest that counts and can move live, and the playbooks that move it."""
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,23 +29,6 @@ def wanted(scene: Scene, to: str, current: str | None = None) -> dict[str, Any]:
     return {"estate_workloads": workloads, "estate_rules": rules, "estate_policy": {"objective": "hosts", "max_moves": 1}}
 
 
-def counted(scene: Scene) -> list[int]:
-    """All numbers that the guest has said on the consoles of both hosts, sorted: the hosts' clocks need not agree to the second."""
-    said: list[int] = []
-    for host in HOSTS:
-        text = scene.run(host, f"cat /var/log/xen/console/guest-{GUEST}*.log 2>/dev/null; true")
-        # The guest's kernel may say something in the same line.
-        said += [int(found) for found in re.findall(r"\bcount (\d+)", text)]
-    return sorted(said)
-
-
-def goes_on(scene: Scene, host: str) -> None:
-    """The guest counts on, by the console that this host has of it; one that has moved there keeps the name under which it came."""
-    logs = f"cat /var/log/xen/console/guest-{GUEST}*.log"
-    last = max(int(found) for found in re.findall(r"\bcount (\d+)", scene.run(host, logs)))
-    scene.wait(host, f"{logs} | grep -q 'count {last + 3}\\b'", 60, f"xl list; {logs} | tail -n 5")
-
-
 def where_on(scene: Scene, host: str) -> list[str]:
     """The domains of a host that are the guest, under any name."""
     return sorted(name for name in scene.domains(host) if name.startswith(GUEST))
@@ -58,12 +40,11 @@ def where(scene: Scene) -> dict[str, list[str]]:
 
 
 def apply(scene: Scene, settings: dict[str, Any], *words: str) -> Run:
-    return scene.play("playbooks/apply.yml", "both", ("-e", f"plan_dir={scene.folder}/moves", *words), settings, timeout=1200, limit=False)
+    return scene.play_all("apply", settings, *words, folder="moves")
 
 
 def plan(scene: Scene, settings: dict[str, Any]) -> None:
-    done = scene.play("playbooks/plan.yml", "both", ("-e", f"plan_dir={scene.folder}/moves"), settings, limit=False)
-    assert done.rc == 0, done.text
+    scene.good("plan", settings, folder="moves")
 
 
 def begin(scene: Scene, more: Mapping[str, Any] | None = None) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import yaml
 
 from lab import faults, snapshots
 from lab.state import locked
-from tests.lab.hands import ROOT, Hands
+from tests.lab.hands import ROOT, Hands, Run
 
 NAME = "consolidation"
 SAVED = "converged"
@@ -96,11 +98,50 @@ class Scene(Hands):
                     found[name] = host
         return found
 
+    # What guests count on their consoles
+
+    def said(self, host: str, guest: str) -> list[int]:
+        """The numbers that a guest has said on this host, sorted; one that has moved there keeps the name under which it came."""
+        text = self.run(host, f"cat {consoles(guest)} 2>/dev/null; true")
+        # The guest's kernel may say something in the same line, and a line ends in a carriage return.
+        return sorted(int(found) for found in re.findall(r"\bcount (\d+)", text))
+
+    def counted(self, guest: str) -> list[int]:
+        """The numbers of all hosts, sorted: their clocks need not agree to the second."""
+        return sorted(number for host in HOSTS for number in self.said(host, guest))
+
+    def counts_on(self, host: str, guest: str, last: int | None = None, seconds: float = 240) -> None:
+        """The guest counts there beyond a number, which is the last that it has said there when none is given."""
+        last = max(self.said(host, guest)) if last is None else last
+        end = time.monotonic() + seconds
+        while max(self.said(host, guest), default=0) < last + 3:
+            told = f"xl list; tail -n 20 {consoles(guest)}"
+            assert time.monotonic() < end, f"{guest} does not count beyond {last} on {host}:\n{self.run(host, told)}"
+            time.sleep(2)
+
+    # Playbooks for the whole estate
+
+    def play_all(self, name: str, settings: Mapping[str, Any], *words: str, folder: str | None = None, timeout: float = 3000) -> Run:
+        """playbooks/NAME.yml on all hosts. folder: of its plan, below that of the lab; NAME when none is given."""
+        place = ("-e", f"plan_dir={self.folder}/{folder or name}")
+        return self.play(f"playbooks/{name}.yml", "both", (*place, *words), settings, timeout, limit=False)
+
+    def good(self, name: str, settings: Mapping[str, Any], *words: str, folder: str | None = None, timeout: float = 3000) -> Run:
+        """The same, and it must succeed."""
+        done = self.play_all(name, settings, *words, folder=folder, timeout=timeout)
+        assert done.rc == 0, done.text
+        return done
+
     def power_on(self) -> None:
         """Boot what is off."""
         self.drop_connections()
         # The same shape as create.yml asks for.
         self.command("up", "--hosts", "2", "--data-disks", "11", timeout=faults.BOOT_SECONDS + 60)
+
+
+def consoles(guest: str) -> str:
+    """For a shell: the files with what a guest has said on its console."""
+    return f"/var/log/xen/console/guest-{guest}*.log"
 
 
 def lab_settings(name: str) -> Any:

@@ -21,12 +21,12 @@ from tests.lab.hands import ROUNDS, Run
 pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes half an hour: make lab-soak")
 
 GUESTS = [f"many0{number}" for number in range(1, 9)]
-CONSOLES = "cat /var/log/xen/console/guest-{}*.log"
 # What the move of a guest leaves free at the target (docs/moves.md).
 SLACK_MIB = 64
 # At once from a host, where nothing is said of it.
 MOVES_OUT = 2
 HERE, THERE = HOSTS
+PLAN = "eight"
 
 
 def estate(homes: dict[str, str] | None = None, rules: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -38,12 +38,6 @@ def estate(homes: dict[str, str] | None = None, rules: list[dict[str, Any]] | No
         for number, name in enumerate(GUESTS)
     ]
     return {"estate_workloads": workloads, "estate_rules": rules or [], "estate_policy": {"objective": "balance"}}
-
-
-def play(scene: Scene, name: str, settings: dict[str, Any], *words: str) -> Run:
-    done = scene.play(f"playbooks/{name}.yml", "both", ("-e", f"plan_dir={scene.folder}/eight", *words), settings, 3000, limit=False)
-    assert done.rc == 0, done.text
-    return done
 
 
 @contextlib.contextmanager
@@ -69,18 +63,13 @@ def watched(scene: Scene) -> Iterator[list[tuple[str, int]]]:
 
 
 def moved_as_planned(scene: Scene, done: Run, target: str) -> None:
-    plan = json.loads((scene.folder / "eight" / "plan.json").read_text(encoding="utf-8"))
+    plan = json.loads((scene.folder / PLAN / "plan.json").read_text(encoding="utf-8"))
     wanted = [(str(move["step"]), move["workload"], move["to"]) for move in plan["moves"]]
     said = re.findall(r"step (\d+) of \d+: (\S+) is on (\S+), ", done.text)
     assert said == wanted and {move[2] for move in said} == {target}, (said, wanted)
     waves = [sum(move["wave"] == wave for move in plan["moves"]) for wave in {move["wave"] for move in plan["moves"]}]
     assert max(waves) <= MOVES_OUT, plan["moves"]
     print("\n".join(re.findall(r"step \d+ of \d+: \S+ is on [^\"\\]*", done.text)))
-
-
-def counts(scene: Scene, guest: str) -> list[int]:
-    said = [scene.run(host, f"{CONSOLES.format(guest)} 2>/dev/null; true") for host in HOSTS]
-    return sorted(int(found) for text in said for found in re.findall(r"\bcount (\d+)", text))
 
 
 def test_a_host_with_four_of_eight_guests_is_drained_and_taken_back(fresh: Scene) -> None:
@@ -91,25 +80,25 @@ def test_a_host_with_four_of_eight_guests_is_drained_and_taken_back(fresh: Scene
     fences = [{"rule": "fence", "workloads": [name for name in GUESTS if homes[name] == host], "hosts": [host]} for host in HOSTS]
     inventory = fresh.copy_of_inventory()
     new = estate(rules=fences)
-    play(fresh, "plan", new)
-    play(fresh, "apply", new)
+    fresh.good("plan", new, folder=PLAN)
+    fresh.good("apply", new, folder=PLAN)
     assert fresh.places() == homes
     for name, host in homes.items():
-        fresh.wait(host, f"{CONSOLES.format(name)} | grep -q 'count 3'", 240, "xl list")
+        fresh.counts_on(host, name, 0)
 
     settings = estate(homes)
     with watched(fresh) as seen:
-        done = play(fresh, "drain", settings, "-e", f"host={HERE}")
+        done = fresh.good("drain", settings, "-e", f"host={HERE}", folder=PLAN)
         assert fresh.places() == dict.fromkeys(GUESTS, THERE)
         moved_as_planned(fresh, done, THERE)
-        back = play(fresh, "return", settings, "-e", f"host={HERE}", "-e", "back=true")
+        back = fresh.good("return", settings, "-e", f"host={HERE}", "-e", "back=true", folder=PLAN)
         assert fresh.places() == homes
         moved_as_planned(fresh, back, HERE)
     least = {host: min(free for name, free in seen if name == host) for host in HOSTS}
     print(f"least free MiB of {len(seen)} looks: {least}")
     assert len(seen) > 20 and min(least.values()) >= SLACK_MIB
     for guest in GUESTS:
-        numbers = counts(fresh, guest)
+        numbers = fresh.counted(guest)
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), guest
     marks = inventory / "drained.yml"
     assert not marks.exists() or HERE not in marks.read_text(encoding="utf-8")

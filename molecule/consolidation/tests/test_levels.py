@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from moving import GUEST, apply, begin, goes_on, plan, wanted, where
+from moving import GUEST, apply, begin, plan, wanted, where
 from scene import HOSTS, Scene
 
 from lab import faults
@@ -49,4 +49,4 @@ def test_a_guest_moves_between_unequal_cpus_under_a_level(fresh: Scene) -> None:
         done = apply(fresh, settings)
         assert done.rc == 0, done.text
         assert where(fresh) == {here: [], there: [GUEST]}
-        goes_on(fresh, there)
+        fresh.counts_on(there, GUEST)

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from moving import GUEST, apply, begin, counted, goes_on, plan, wanted, where, where_on
+from moving import GUEST, apply, begin, plan, wanted, where, where_on
 from scene import HOSTS, Scene
 
 from lab import faults
@@ -48,8 +48,7 @@ def counts_on(scene: Scene, host: str) -> None:
     """One copy alone, on that host, and it goes on."""
     found = where(scene)
     assert found == {other: [GUEST] if other == host else [] for other in HOSTS}, found
-    last = counted(scene)[-1]
-    scene.wait(host, f"grep -hq 'count {last + 3}\\b' /var/log/xen/console/guest-{GUEST}*.log", 60, "xl list")
+    scene.counts_on(host, GUEST, scene.counted(GUEST)[-1])
 
 
 def arrives_and_goes_back(scene: Scene, settings: dict[str, Any]) -> None:
@@ -59,7 +58,7 @@ def arrives_and_goes_back(scene: Scene, settings: dict[str, Any]) -> None:
     counts_on(scene, "xen02")
     again = apply(scene, settings)
     assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
-    numbers = counted(scene)
+    numbers = scene.counted(GUEST)
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     home = wanted(scene, "xen01", "xen02")
     plan(scene, home)
@@ -170,7 +169,7 @@ def test_a_dead_host_is_recovered_and_taken_back(moving: Scene, settings: dict[s
     for guest in moving.on("xen01"):
         moving.wait("xen01", f"xl list {guest}", 180, "xl list")
     # It was started anew, so its numbers are below those that the dead host has heard.
-    goes_on(moving, "xen02")
+    moving.counts_on("xen02", GUEST)
     back = moving.play("playbooks/return.yml", "both", words, given, 1200, limit=False)
     assert back.rc == 0, back.text
     marks = inventory / "drained.yml"

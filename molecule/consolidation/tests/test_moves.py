@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from moving import ADDRESS, GUEST, apply, begin, counted, plan, wanted, where
+from moving import ADDRESS, GUEST, apply, begin, plan, wanted, where
 from scene import HOSTS, Scene
 
 from tests.lab.hands import ROUNDS
@@ -82,7 +82,7 @@ def test_a_guest_moves_to_and_fro_and_misses_nothing(moving: Scene) -> None:
             again = apply(moving, settings)
             assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
         here, there = there, here
-    numbers = counted(moving)
+    numbers = moving.counted(GUEST)
     print(table(moves), f"numbers said: {numbers[0]} to {numbers[-1]}", sep="\n")
     assert len(numbers) > 4 * MOVES
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))

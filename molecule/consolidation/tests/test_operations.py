@@ -6,7 +6,6 @@ from __future__ import annotations
 import concurrent.futures
 import re
 import threading
-from typing import Any
 
 import pytest
 import yaml
@@ -37,10 +36,6 @@ apt-get -q update
 """
 
 
-def play(scene: Scene, name: str, settings: dict[str, Any], *words: str, timeout: float = 3000) -> Any:
-    return scene.play(f"playbooks/{name}.yml", "both", ("-e", f"plan_dir={scene.folder}/{name}", *words), settings, timeout, limit=False)
-
-
 def counts(scene: Scene, host: str, guest: str) -> list[int]:
     """What the guest has counted on its console there, since it was started there last."""
     text = scene.run(host, f"cat {CONSOLE.format(guest)} 2>/dev/null; true")
@@ -65,15 +60,14 @@ def test_a_guest_moves_with_its_disks_by_consent(fresh: Scene) -> None:
         "estate_rules": [*estate["estate_rules"], {"rule": "fence", "workloads": ["db01"], "hosts": [there]}],
         "estate_policy": {"objective": "hosts", "max_moves": 1},
     }
-    planned = scene_plan(fresh, settings)
-    assert planned.rc == 0, planned.text
-    refused = play(fresh, "apply", settings)
+    fresh.good("plan", settings, folder="apply")
+    refused = fresh.play_all("apply", settings)
     assert refused.rc != 0 and "moves_offline" in refused.text, refused.text
     assert fresh.places() == fresh.guests
-    shown = play(fresh, "apply", settings, "-e", "moves_offline=db01", "--check", "--diff")
+    shown = fresh.play_all("apply", settings, "-e", "moves_offline=db01", "--check", "--diff")
     assert shown.rc == 0, shown.text
     assert fresh.places() == fresh.guests
-    done = play(fresh, "apply", settings, "-e", "moves_offline=db01")
+    done = fresh.play_all("apply", settings, "-e", "moves_offline=db01")
     assert done.rc == 0, done.text
     print("\n".join(re.findall(r"step \d+ of \d+:[^\"\\]*", done.text)))
     assert fresh.places() == {**fresh.guests, "db01": there}
@@ -84,19 +78,15 @@ def test_a_guest_moves_with_its_disks_by_consent(fresh: Scene) -> None:
     fresh.holds(there, "test -e /etc/xen/guests/db01.cfg", "test -L /etc/xen/auto/05-db01", "lvs vg_guests",
                 "! lvs vg_guests | grep -q coming")
     fresh.holds(here, "! test -e /etc/xen/guests/db01.cfg", "! test -L /etc/xen/auto/05-db01", "lvs vg_guests/db01-data.moved")
-    again = play(fresh, "apply", settings, "-e", "moves_offline=db01")
+    again = fresh.play_all("apply", settings, "-e", "moves_offline=db01")
     assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
-    early = play(fresh, "apply", settings, "-e", "moves_forget=db01")
+    early = fresh.play_all("apply", settings, "-e", "moves_forget=db01")
     fresh.holds(here, "lvs vg_guests/db01-data.moved")
     assert early.rc != 0 and "moves_keep_days" in early.text, early.text
-    forgotten = play(fresh, "apply", settings, "-e", "moves_forget=db01", "-e", "moves_keep_days=0")
+    forgotten = fresh.play_all("apply", settings, "-e", "moves_forget=db01", "-e", "moves_keep_days=0")
     assert forgotten.rc == 0, forgotten.text
     assert "db01" not in fresh.run(here, "lvs vg_guests")
     assert fresh.places() == {**fresh.guests, "db01": there}
-
-
-def scene_plan(scene: Scene, settings: dict[str, Any]) -> Any:
-    return scene.play("playbooks/plan.yml", "both", ("-e", f"plan_dir={scene.folder}/apply"), settings, limit=False)
 
 
 def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> None:
@@ -109,7 +99,7 @@ def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> No
     fresh.run(host, REPOSITORY)
     booted = fresh.run(host, "cat /proc/sys/kernel/random/boot_id")
     leavers = fresh.on(host)
-    shown = play(fresh, "update", settings, *words, "--check", "--diff")
+    shown = fresh.play_all("update", settings, *words, "--check", "--diff")
     assert shown.rc == 0 and "this is a preview" in shown.text, shown.text
     assert (fresh.places(), fresh.run(host, "cat /proc/sys/kernel/random/boot_id")) == (fresh.guests, booted)
     before = {guest: counts(fresh, host, guest)[-1] for guest in leavers}
@@ -117,7 +107,7 @@ def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> No
         ended = threading.Event()
         pool.submit(start_again, fresh, host, ended)
         try:
-            done = play(fresh, "update", settings, *words, timeout=6000)
+            done = fresh.play_all("update", settings, *words, timeout=6000)
         finally:
             ended.set()
     assert done.rc == 0, done.text
@@ -133,6 +123,6 @@ def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> No
         fresh.wait(host, f"tail -n 5 {CONSOLE.format(guest)} | grep -q 'count {on_the_other[-1] + 2}'", 60,
                    f"tail -n 20 {CONSOLE.format(guest)}")
         assert counts(fresh, host, guest)[0] == on_the_other[-1] + 1
-    again = play(fresh, "update", settings, *words)
+    again = fresh.play_all("update", settings, *words)
     assert again.rc == 0 and f"{host}: nothing is to be done" in again.text, again.text
     assert set(again.changed.values()) == {0}, again.text

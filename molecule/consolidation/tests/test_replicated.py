@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from typing import Any
 
 import pytest
 import yaml
-from scene import ESTATE, HOSTS, Scene
+from scene import ESTATE, HOSTS, Scene, consoles
 
 from lab import faults
 from tests.lab.hands import ROUNDS, Run
 
 GUEST, RESOURCE, MINOR = "repl01", "repl01-root", 7
 HERE, THERE = HOSTS
-CONSOLES = f"cat /var/log/xen/console/guest-{GUEST}*.log"
+PLAN = "replicated"
 WHOLE = "cs:Connected ro:{}/{} ds:UpToDate/UpToDate"
 # As docs/guests.md has it.
 GIVE_UP = f"drbdadm secondary {RESOURCE}; drbdadm connect --discard-my-data {RESOURCE}"
@@ -43,19 +42,8 @@ def estate(scene: Scene, size_mib: int = 64, replicated: bool = True, to: str | 
             "estate_policy": {"objective": "hosts", "max_moves": 1}}
 
 
-def play(scene: Scene, playbook: str, settings: dict[str, Any], *words: str) -> Run:
-    words = ("-e", f"plan_dir={scene.folder}/replicated", *words)
-    return scene.play(f"playbooks/{playbook}.yml", "both", words, settings, 1200, limit=False)
-
-
-def good(scene: Scene, playbook: str, settings: dict[str, Any], *words: str) -> Run:
-    done = play(scene, playbook, settings, *words)
-    assert done.rc == 0, done.text
-    return done
-
-
 def site(scene: Scene, settings: dict[str, Any], *words: str) -> Run:
-    return good(scene, "site", settings, "--tags", "guests", *words)
+    return scene.good("site", settings, "--tags", "guests", *words, folder=PLAN)
 
 
 def whole(scene: Scene, home: str) -> None:
@@ -67,25 +55,12 @@ def whole(scene: Scene, home: str) -> None:
         scene.holds(host, "! drbdsetup show | grep -q 'allow-two-primaries.*yes'")
 
 
-def count(scene: Scene, host: str) -> int:
-    return max((int(found) for found in re.findall(r"\bcount (\d+)", scene.run(host, f"{CONSOLES} 2>/dev/null; true"))), default=0)
-
-
-def goes_on(scene: Scene, host: str, last: int) -> None:
-    """The guest counts beyond a number, which it has from its disk when it was started anew."""
-    for _look in range(60):
-        if count(scene, host) >= last + 5:
-            return
-        time.sleep(4)
-    raise AssertionError(scene.run(host, f"xl list; {CONSOLES} | tail -n 20"))
-
-
 def test_a_local_guest_becomes_replicated_moves_live_and_grows(fresh: Scene) -> None:
     local = estate(fresh, replicated=False)
     site(fresh, local)
-    goes_on(fresh, HERE, 0)
+    fresh.counts_on(HERE, GUEST, 0)
     fresh.run(HERE, f"xl shutdown -w {GUEST}", timeout=180)
-    last = count(fresh, HERE)
+    last = max(fresh.said(HERE, GUEST))
     settings = estate(fresh)
     shown = site(fresh, settings, "--check", "--diff")
     wanted = [f"create metadata of resource {RESOURCE}", f"begin resource {RESOURCE}: with what /dev/vg_guests/{RESOURCE} of {HERE} has",
@@ -94,23 +69,23 @@ def test_a_local_guest_becomes_replicated_moves_live_and_grows(fresh: Scene) -> 
     fresh.holds(HERE, f"! test -e /etc/drbd.d/xenfold-{RESOURCE}.res", f"! test -e /dev/drbd{MINOR}")
     site(fresh, settings)
     whole(fresh, HERE)
-    fresh.holds(HERE, f"{CONSOLES} | grep -q 'guest {GUEST} disk kept'", "systemctl is-enabled -q xenfold-drbd")
-    goes_on(fresh, HERE, last)
+    fresh.holds(HERE, f"cat {consoles(GUEST)} | grep -q 'guest {GUEST} disk kept'", "systemctl is-enabled -q xenfold-drbd")
+    fresh.counts_on(HERE, GUEST, last)
     # The limit holds on DRBD's device.
     fresh.holds(HERE, f"grep -q '^147:{MINOR} .*wiops=2000' /sys/fs/cgroup/xenfold/guest-{GUEST}/io.max")
     again = site(fresh, settings)
     assert set(again.changed.values()) == {0}, again.text
 
     moved = estate(fresh, to=THERE)
-    good(fresh, "plan", moved)
-    last = count(fresh, HERE)
-    done = good(fresh, "apply", moved)
+    fresh.good("plan", moved, folder=PLAN)
+    last = max(fresh.said(HERE, GUEST))
+    done = fresh.good("apply", moved, folder=PLAN)
     print(re.search(r"step 1 of 1: .*", done.text))
     assert GUEST in fresh.domains(THERE) and GUEST not in fresh.domains(HERE)
     whole(fresh, THERE)
-    goes_on(fresh, THERE, last)
+    fresh.counts_on(THERE, GUEST, last)
     fresh.holds(THERE, f"grep -q '^147:{MINOR} .*wiops=2000' /sys/fs/cgroup/xenfold/guest-{GUEST}/io.max")
-    again = good(fresh, "apply", moved)
+    again = fresh.good("apply", moved, folder=PLAN)
     assert set(again.changed.values()) == {0}, again.text
 
     # The inventory still has it on the first host; the two have exchanged their parts.
@@ -127,16 +102,16 @@ def test_a_replicated_guest_survives_its_host_and_copies_that_part_are_told(fres
     settings = estate(fresh)
     site(fresh, settings)
     whole(fresh, HERE)
-    goes_on(fresh, HERE, 0)
-    last = count(fresh, HERE)
+    fresh.counts_on(HERE, GUEST, 0)
+    last = max(fresh.said(HERE, GUEST))
     faults.power_off(fresh.lab, HERE)
     fresh.copy_of_inventory()
     off = ("-e", f"host={HERE}", "-e", f"hosts_off={HERE}")
-    good(fresh, "recover", settings, *off)
-    fresh.holds(THERE, f"{CONSOLES} | grep -q 'guest {GUEST} disk kept'")
+    fresh.good("recover", settings, *off, folder=PLAN)
+    fresh.holds(THERE, f"cat {consoles(GUEST)} | grep -q 'guest {GUEST} disk kept'")
     # What was on the disk when the power went; the last second may not have been.
-    assert count(fresh, THERE) >= last - 5
-    goes_on(fresh, THERE, last)
+    assert max(fresh.said(THERE, GUEST)) >= last - 5
+    fresh.counts_on(THERE, GUEST, last)
     fresh.power_on()
     whole(fresh, THERE)
     assert GUEST not in fresh.domains(HERE)
@@ -146,17 +121,17 @@ def test_a_replicated_guest_survives_its_host_and_copies_that_part_are_told(fres
         fresh.run(host, f"drbdadm disconnect {RESOURCE}")
     fresh.run(HERE, f"drbdadm primary {RESOURCE} && dd if=/dev/urandom of=/dev/drbd{MINOR} bs=64k seek=900 count=1 oflag=direct status=none"
                     f" && drbdadm secondary {RESOURCE}")
-    goes_on(fresh, THERE, count(fresh, THERE))
-    parted = play(fresh, "site", settings, "--tags", "guests")
+    fresh.counts_on(THERE, GUEST)
+    parted = fresh.play_all("site", settings, "--tags", "guests", folder=PLAN)
     assert parted.rc != 0 and "its copies have parted" in " ".join(parted.text.split()), parted.text
-    told = play(fresh, "audit", settings)
-    report = json.loads((fresh.folder / "replicated" / "audit.json").read_text(encoding="utf-8"))
+    told = fresh.play_all("audit", settings, folder=PLAN)
+    report = json.loads((fresh.folder / PLAN / "audit.json").read_text(encoding="utf-8"))
     found = {host: [entry["item"] for entry in there["findings"] if entry["kind"] == "replica"] for host, there in report["hosts"].items()}
     assert found == {host: [RESOURCE] for host in HOSTS}, told.text
     fresh.run(HERE, GIVE_UP)
     fresh.run(THERE, f"drbdadm connect {RESOURCE} || true")
     whole(fresh, THERE)
-    goes_on(fresh, THERE, count(fresh, THERE))
+    fresh.counts_on(THERE, GUEST)
 
     gone = {**settings, "estate_workloads": settings["estate_workloads"][:-1], "guests_remove": [GUEST]}
     site(fresh, gone)

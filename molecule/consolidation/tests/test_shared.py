@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moving import GUEST, WORKLOAD, apply, counted, goes_on, plan, wanted, where
+from moving import GUEST, WORKLOAD, apply, plan, wanted, where
 from scene import HOSTS, Scene
 
 from tests.lab.hands import ROUNDS
@@ -97,8 +97,8 @@ def test_a_guest_on_a_shared_disk_moves_live(fresh: Scene, store: Path) -> None:
     done = apply(fresh, settings)
     assert done.rc == 0, done.text
     assert where(fresh) == {HERE: [], THERE: [GUEST]}
-    goes_on(fresh, THERE)
-    numbers = counted(fresh)
+    fresh.counts_on(THERE, GUEST)
+    numbers = fresh.counted(GUEST)
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     fresh.holds(THERE, f"grep -q 'wiops=2000' /sys/fs/cgroup/xenfold/guest-{GUEST}/io.max")
     # What it wrote before and after is whole.
