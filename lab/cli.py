@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
             f"--{key.replace('_', '-')}", type=int, default=getattr(default, key), metavar="N", help=f"{low} to {high}"
         )
     sub.add_argument("--log-writes", action="store_true", help="log what is written to disks, for power-off --lose-unflushed")
+    sub.add_argument("--iommu", action="store_true", help="hosts with an IOMMU, and a device that a guest may have")
     sub.add_argument("--snapshot", metavar="NAME", help="restore this snapshot; when there is none, boot and save it")
     sub.add_argument("--timeout", type=int, default=faults.BOOT_SECONDS, metavar="SECONDS", help="bound of a cold boot")
     sub = add("down", "end the lab's processes and remove its run folder")
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _up(args: argparse.Namespace) -> int:
     shape = {key: getattr(args, key) for key in LIMITS}
-    spec = Spec(kind=args.kind, release=args.release, log_writes=args.log_writes, **shape)
+    spec = Spec(kind=args.kind, release=args.release, log_writes=args.log_writes, iommu=args.iommu, **shape)
     with locked(args.name):
         labs.up(args.name, spec, args.snapshot, args.timeout)
     return 0

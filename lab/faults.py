@@ -66,7 +66,7 @@ def insert_disk(lab: Lab, host: str, bay: int, serial: str | None = None, size_g
         said = qmp.monitor(f'drive_add 0 "{qemu.drive_options(disk, lab.spec, folder)}"')
         if said != "OK":
             raise LabError(f"{host}: drive_add: {said}")
-        qmp.execute("device_add", qemu.device_arguments(disk))
+        qmp.execute("device_add", qemu.device_arguments(disk, lab.spec))
     lab.write_disks(host, [*disks, disk])
     say(f"{host}: new disk in bay {bay}: {disk.serial}")
 

@@ -262,7 +262,8 @@ def _write_guest(store: Store, root: Path, work: Path) -> None:
     fresh.mkdir()
     (fresh / "vmlinux").write_bytes(initramfs.vmlinux(root, fresh))
     init = (RECIPE / "guest-init").read_bytes()
-    packed = gzip.compress(initramfs.build(root, store.release.guest_modules, init), compresslevel=6, mtime=0)
+    files = initramfs.build(root, store.release.guest_modules, init, store.release.guest_pci_modules)
+    packed = gzip.compress(files, compresslevel=6, mtime=0)
     (fresh / "initrd").write_bytes(packed)
     if store.guest.exists():
         shutil.rmtree(store.guest)

@@ -111,13 +111,17 @@ def read_module(path: Path) -> bytes:
     return data
 
 
-def build(root: Path, modules: Iterable[str], init: bytes) -> bytes:
-    """An initial file system from an unpacked Debian: busybox, the modules, `/init`."""
+def build(root: Path, modules: Iterable[str], init: bytes, pci_modules: Iterable[str] = ()) -> bytes:
+    """An initial file system from an unpacked Debian: busybox, the modules, `/init`.
+
+    /modules/order names the modules in the order of loading, /modules/pci those that come after them where they are asked for.
+    """
     kernel = kernel_version(root)
     folder = root / "lib" / "modules" / kernel
     dependencies = (folder / "modules.dep").read_text(encoding="utf-8")
     builtin = (folder / "modules.builtin").read_text(encoding="utf-8")
     order = load_order(modules, dependencies, builtin)
+    later = [file for file in load_order(pci_modules, dependencies, builtin) if file not in order]
     cpio = Cpio()
     for name in ("bin", "dev", "proc", "sys", "root", "modules", "data", "www", "etc", "tmp"):
         cpio.folder(name)
@@ -125,9 +129,10 @@ def build(root: Path, modules: Iterable[str], init: bytes) -> bytes:
     cpio.device("dev/null", 1, 3)
     cpio.file("bin/busybox", (root / "bin" / "busybox").resolve().read_bytes(), 0o755)
     cpio.link("bin/sh", "busybox")
-    for file in order:
+    for file in order + later:
         cpio.file(f"modules/{_module_name(file)}.ko", read_module(folder / file))
-    cpio.file("modules/order", "".join(f"{_module_name(file)}\n" for file in order).encode())
+    for name, files in (("order", order), ("pci", later)):
+        cpio.file(f"modules/{name}", "".join(f"{_module_name(file)}\n" for file in files).encode())
     cpio.file("init", init, 0o755)
     return cpio.archive()
 

@@ -24,7 +24,9 @@ KERNEL_OPTIONS = "root=/dev/vda rw console=hvc0 net.ifnames=0 loglevel=4 mitigat
 _UUID_SPACE = uuid.UUID("6f1f6b1c-3f35-4e62-9f37-0b8a6f3f6d9e")
 
 # Fixed places on the PCI bus: interface names follow the order, and a saved state finds its devices by place.
-_ROOT_DISK_SLOT, _RNG_SLOT, _FIRST_NIC_SLOT, _FIRST_PORT_SLOT = 2, 3, 4, 15
+_ROOT_DISK_SLOT, _RNG_SLOT, _FIRST_NIC_SLOT, _SPARE_SLOT, _FIRST_PORT_SLOT = 2, 3, 4, 14, 15
+SPARE_ADDRESS = f"0000:00:{_SPARE_SLOT:02x}.0"
+"""Of the device that a host with an IOMMU has for a guest: another source of random bytes."""
 
 # In a host's folder, with spec.log_writes: its images as they were when QEMU started, and what was written to them since.
 LOG_FOLDER = "writes"
@@ -111,10 +113,15 @@ def command(machine: Machine, pidfile: Path, loadvm: str | None = None) -> list[
     if spec.kind == "uefi":
         # Firmware that remembers nothing, so GRUB lies where any firmware looks for it.
         words += ["-bios", OVMF]
+    if spec.iommu:
+        # Before the devices that are behind it.
+        words += ["-device", "amd-iommu"]
     words += _storage(machine)
     words += _network(machine)
     words += ["-object", "rng-random,filename=/dev/urandom,id=r0"]
-    words += ["-device", f"virtio-rng-pci,rng=r0,addr={_RNG_SLOT:#x}"]
+    words += ["-device", f"virtio-rng-pci,rng=r0,addr={_RNG_SLOT:#x}{_through(spec)}"]
+    if spec.iommu:
+        words += ["-device", f"virtio-rng-pci,rng=r0,id=spare,addr={_SPARE_SLOT:#x}{_through(spec)}"]
     words += ["-display", "none", "-vga", "none", "-nodefaults"]
     words += ["-chardev", "file,id=serial,path=serial.log,append=on", "-serial", "chardev:serial"]
     words += ["-qmp", "unix:qmp,server=on,wait=off", "-pidfile", str(pidfile), "-daemonize"]
@@ -123,15 +130,20 @@ def command(machine: Machine, pidfile: Path, loadvm: str | None = None) -> list[
     return words
 
 
+def _through(spec: Spec) -> str:
+    """What a virtio device is told so that its DMA goes through the IOMMU, as that of any real device does."""
+    return ",iommu_platform=on,disable-legacy=on" if spec.iommu else ""
+
+
 def _storage(machine: Machine) -> list[str]:
     spec = machine.spec
     words = ["-drive", _drive(ROOT_FILE, "root", spec)]
-    words += ["-device", f"virtio-blk-pci,drive=root,id=rootdisk,addr={_ROOT_DISK_SLOT:#x}"]
+    words += ["-device", f"virtio-blk-pci,drive=root,id=rootdisk,addr={_ROOT_DISK_SLOT:#x}{_through(spec)}"]
     for bay in range(1, spec.data_disks + 1):
         words += ["-device", f"pcie-root-port,id=rp{bay},bus=pcie.0,chassis={bay},slot={bay},addr={_FIRST_PORT_SLOT + bay:#x}"]
     for disk in machine.disks:
         words += ["-drive", _drive(disk.file, disk.drive, spec)]
-        words += ["-device", f"virtio-blk-pci,drive={disk.drive},id={disk.device},bus=rp{disk.bay},serial={disk.serial}"]
+        words += ["-device", f"virtio-blk-pci,drive={disk.drive},id={disk.device},bus=rp{disk.bay},serial={disk.serial}{_through(spec)}"]
     return words
 
 
@@ -174,7 +186,7 @@ def _network(machine: Machine) -> list[str]:
         # LACP aggregates only ports that have a speed, and virtio has none unless told.
         speed = "speed=1000,duplex=full," if nic.data or spec.management_nics == 2 else ""
         device = f"virtio-net-pci,netdev={nic.netdev},id=nic-{nic.interface},{speed}mac={nic.mac}"
-        words += ["-device", f"{device},romfile=,addr={_FIRST_NIC_SLOT + place:#x}"]
+        words += ["-device", f"{device},romfile=,addr={_FIRST_NIC_SLOT + place:#x}{_through(spec)}"]
     return words
 
 
@@ -183,9 +195,11 @@ def drive_options(disk: Disk, spec: Spec, folder: Path) -> str:
     return _drive(disk.file, disk.drive, spec, f"{folder}/")
 
 
-def device_arguments(disk: Disk) -> dict[str, Any]:
+def device_arguments(disk: Disk, spec: Spec) -> dict[str, Any]:
     """The same device for a running QEMU (QMP command `device_add`)."""
+    through = {"iommu_platform": True, "disable-legacy": "on"} if spec.iommu else {}
     return {
+        **through,
         "driver": "virtio-blk-pci",
         "drive": disk.drive,
         "id": disk.device,

@@ -24,6 +24,8 @@ class Release:
     # Where the running system finds its root disk.
     boot_modules: tuple[str, ...] = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
     guest_modules: tuple[str, ...] = ("xen-blkfront", "xen-netfront", "crc32c_generic", "ext4")
+    # Of a guest that has the spare device of a host with an IOMMU.
+    guest_pci_modules: tuple[str, ...] = ("xen-pcifront", "virtio_pci", "virtio-rng")
 
     def packages_of(self, kind: str) -> tuple[str, ...]:
         """What the image of a kind has. GRUB's packages for BIOS and for UEFI exclude each other."""

@@ -37,6 +37,7 @@ class Spec:
     management_nics: int = 1
     memory_mib: int = 2560
     log_writes: bool = False
+    iommu: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

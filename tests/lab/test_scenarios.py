@@ -27,7 +27,7 @@ SCENARIOS = ("network", "consolidation")
 # Each has one host, so two of them run at a time: one from each row, in this order.
 SIDE_BY_SIDE = (("dom0",), ("powercut",))
 # Long: with make lab-soak alone.
-LONG = ("ifupdown", "storage", "uefi", "mdroot")
+LONG = ("ifupdown", "storage", "uefi", "mdroot", "passthrough")
 LAST_LINES = 300
 # What ansible, pytest and molecule write where something went wrong, and the lines after it that say what.
 REASON = re.compile(r"fatal: |failed: \[|\[ERROR\]|(?:^|│ )(?:E  |FAILED )|: Failed$|Traceback")

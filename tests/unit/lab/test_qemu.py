@@ -106,6 +106,18 @@ def test_no_two_devices_share_an_id_or_a_place(shape: dict[str, object]) -> None
     assert max(slots) < 0x1F
 
 
+def test_an_iommu_is_there_before_the_devices_whose_dma_goes_through_it() -> None:
+    devices = values(words(machine(iommu=True)), "-device")
+    assert devices[0] == "amd-iommu"
+    virtio = [device for device in devices if device.startswith("virtio-")]
+    assert all("iommu_platform=on,disable-legacy=on" in device for device in virtio)
+    spare = [device for device in virtio if "id=spare" in device]
+    assert len(spare) == 1 and f"addr={int(qemu.SPARE_ADDRESS[8:10], 16):#x}," in spare[0]
+    plugged = qemu.device_arguments(Disk(2, "disk2-1.qcow2", "NEW"), Spec(iommu=True))
+    assert (plugged["iommu_platform"], plugged["disable-legacy"]) == (True, "on")
+    assert "iommu" not in " ".join(words(machine())) and "iommu_platform" not in qemu.device_arguments(Disk(2, "d", "N"), Spec())
+
+
 def test_a_saved_state_is_loaded_paused() -> None:
     assert words(machine(), "bare")[-3:] == ["-loadvm", "bare", "-S"]
     assert "-loadvm" not in words(machine())
