@@ -158,6 +158,7 @@ actions:
   elements: dict
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -226,10 +227,12 @@ def main() -> None:
         silent = any(journal and journal.get("kind") == units.OFFLINE and not offline.allows(options["consents"], guest)
                      for guest, journal in journals.items() if guest in moving) if options["consents"] is not None else False
 
-        def alive() -> list[str]:
+        watch = facts.Watch()
+
+        def alive(guests: Sequence[str]) -> list[str]:
             if not silent:
                 units.sign_of_life(places)
-            return facts.processes()[0]
+            return watch.under_way(guests)
 
         if not silent:
             units.sign_of_life(places)

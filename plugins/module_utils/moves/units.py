@@ -136,11 +136,13 @@ def plan(moves: Sequence[Move], run: str, host: str, places: Places, moving: Seq
 
 
 def carry_out(
-    runner: Runner, found: Plan, places: Places, at_once: int, wait_seconds: float, moving: Callable[[], Sequence[str]],
+    runner: Runner, found: Plan, places: Places, at_once: int, wait_seconds: float,
+    moving: Callable[[Sequence[str]], Sequence[str]],
     looked: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Begin the moves, at most so many at once, and wait for all; the guests that are still under way, or wait, when the time is up.
 
+    moving: tells which of some guests are under way, and perhaps others.
     looked: guest -> `look` when it was last told; with it, the wait ends as soon as there is something new to tell.
     """
     deadline = time.monotonic() + wait_seconds
@@ -156,7 +158,7 @@ def carry_out(
         if time.monotonic() >= deadline or news:
             return sorted([*under_way, *(journal["guest"] for journal in waiting)])
         time.sleep(_LOOK_SECONDS)
-        alive = moving()
+        alive = moving(under_way)
         # Its program writes the end before it goes.
         under_way = [guest for guest in under_way if guest in alive]
 

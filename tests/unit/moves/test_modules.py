@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -200,6 +201,28 @@ def test_moves_that_work_right_now(tmp_path, monkeypatch):
     assert facts.processes() == (["db01", "web01"], [4])
 
 
+def test_all_processes_are_looked_at_only_when_one_of_a_move_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    looks = []
+    every = facts._programs
+    monkeypatch.setattr(facts, "_programs", lambda: looks.append(1) or every())
+    process(tmp_path, 2, ["python3", trust.PROGRAM, "/var/lib/xenfold/moves/web01.json"])
+    process(tmp_path, 3, ["xl", "migrate", "web01", "10.9.0.2"])
+    watch = facts.Watch()
+    for _second in range(3):
+        assert watch.under_way(["web01"]) == ["web01"]
+    assert len(looks) == 1
+    # xl is over, and the program around it goes on.
+    shutil.rmtree(tmp_path / "proc" / "3")
+    assert watch.under_way(["web01"]) == ["web01"]
+    process(tmp_path, 4, ["python3", trust.PROGRAM, "/var/lib/xenfold/moves/db01.json"])
+    assert watch.under_way(["web01", "db01"]) == ["db01", "web01"]
+    shutil.rmtree(tmp_path / "proc" / "2")
+    assert watch.under_way(["web01", "db01"]) == ["db01"]
+    assert watch.under_way(["db01"]) == ["db01"]
+    assert len(looks) == 4
+
+
 def test_what_a_host_tells(tmp_path, monkeypatch):
     monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(xl_host, "xen_runs", lambda: True)
@@ -302,7 +325,7 @@ def begin(places, moves, systemd, run=RUN, at_once=2, wait_seconds=20):
     there = units.Places(**places)
     moving = systemd.moving()
     found = units.plan(moves, run, "xen01", there, moving, {move["guest"]: units.read_journal(there, move["guest"]) for move in moves})
-    return found, units.carry_out(systemd, found, there, at_once, wait_seconds, systemd.moving), there
+    return found, units.carry_out(systemd, found, there, at_once, wait_seconds, lambda _guests: systemd.moving()), there
 
 
 def test_a_move_that_arrives_takes_its_link_and_configuration_away(tmp_path, places):
