@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, The Xenfold Authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A guest that counts and can move live, and the playbooks that move it."""
+"""Guests that count and can move live, and the playbooks that move them."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -11,22 +11,33 @@ from scene import ESTATE, HOSTS, Scene
 
 from tests.lab.hands import Run
 
-# Without a disk it can move while there is no storage that both hosts have.
-GUEST, ADDRESS = "live01", "10.9.0.61"
-WORKLOAD = {
-    "name": GUEST, "type": "pvh", "vcpus": 1, "memory_mib": 96, "tsc_mode": "native", "autostart": 10, "storage": "shared",
-    "networks": [{"bridge": "xenbr0"}], "demand": {"cpu_cores": 0.1, "network_mbps": 2},
-    "boot": {"image": "lab", "cmdline": f"console=hvc0 name={GUEST} ip={ADDRESS}/24"},
-}
+# Most tests have the first of them alone.
+ADDRESSES = {"live01": "10.9.0.61", "live02": "10.9.0.63", "live03": "10.9.0.64"}
+GUEST = "live01"
+
+
+def workload(name: str, address: str) -> dict[str, Any]:
+    """Without a disk it can move while there is no storage that both hosts have."""
+    return {
+        "name": name, "type": "pvh", "vcpus": 1, "memory_mib": 96, "tsc_mode": "native", "autostart": 10, "storage": "shared",
+        "networks": [{"bridge": "xenbr0"}], "demand": {"cpu_cores": 0.1, "network_mbps": 2},
+        "boot": {"image": "lab", "cmdline": f"console=hvc0 name={name} ip={address}/24"},
+    }
+
+
+def placed(scene: Scene, to: Mapping[str, str], current: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The lab's estate with more guests. to: guest -> the host that it is to be on; current: the same of those that run. All others stay
+    where they are."""
+    estate = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))
+    workloads = [{**known, "current": scene.guests[known["name"]]} for known in estate["estate_workloads"]]
+    workloads += [workload(name, ADDRESSES[name]) | ({"current": current[name]} if current else {}) for name in to]
+    rules = [*estate["estate_rules"], *({"rule": "fence", "workloads": [name], "hosts": [host]} for name, host in to.items())]
+    return {"estate_workloads": workloads, "estate_rules": rules, "estate_policy": {"objective": "hosts", "max_moves": len(to)}}
 
 
 def wanted(scene: Scene, to: str, current: str | None = None) -> dict[str, Any]:
-    """The lab's estate with one more guest, which is to be on one host; the others stay where they are."""
-    estate = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))
-    workloads = [{**workload, "current": scene.guests[workload["name"]]} for workload in estate["estate_workloads"]]
-    workloads.append(WORKLOAD | ({"current": current} if current else {}))
-    rules = [*estate["estate_rules"], {"rule": "fence", "workloads": [GUEST], "hosts": [to]}]
-    return {"estate_workloads": workloads, "estate_rules": rules, "estate_policy": {"objective": "hosts", "max_moves": 1}}
+    """The same with one more guest."""
+    return placed(scene, {GUEST: to}, {GUEST: current} if current else None)
 
 
 def where_on(scene: Scene, host: str) -> list[str]:
@@ -47,11 +58,12 @@ def plan(scene: Scene, settings: dict[str, Any]) -> None:
     scene.good("plan", settings, folder="moves")
 
 
-def begin(scene: Scene, more: Mapping[str, Any] | None = None) -> None:
-    """One more guest on xen01, which counts. more: settings beside those of the estate."""
-    settings = {**wanted(scene, "xen01"), **(more or {})}
+def begin(scene: Scene, more: Mapping[str, Any] | None = None, guests: Sequence[str] = (GUEST,)) -> None:
+    """More guests on xen01, which count. more: settings beside those of the estate."""
+    settings = {**placed(scene, dict.fromkeys(guests, "xen01")), **(more or {})}
     plan(scene, settings)
     done = apply(scene, settings)
     assert done.rc == 0, done.text
-    assert where(scene) == {"xen01": [GUEST], "xen02": []}
-    scene.wait("xen01", f"grep -q 'count 5' /var/log/xen/console/guest-{GUEST}.log", 120)
+    assert scene.places() == {**scene.guests, **dict.fromkeys(guests, "xen01")}
+    for guest in guests:
+        scene.counts_on("xen01", guest, 2)

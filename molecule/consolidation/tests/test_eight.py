@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
-from moving import WORKLOAD
-from scene import ESTATE, HOSTS, Scene
+from moving import workload
+from scene import HOSTS, Scene
 
 from tests.lab.hands import ROUNDS, Run
 
@@ -31,12 +30,8 @@ PLAN = "eight"
 
 def estate(homes: dict[str, str] | None = None, rules: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """Eight guests without disks, so that they move live; homes: where they are."""
-    bridge = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))["estate_workloads"][0]["networks"]
-    workloads = [
-        {**WORKLOAD, "name": name, "networks": bridge, **({"current": homes[name]} if homes else {}),
-         "boot": {"image": "lab", "cmdline": f"console=hvc0 name={name} ip=10.9.0.{70 + number}/24"}}
-        for number, name in enumerate(GUESTS)
-    ]
+    workloads = [workload(name, f"10.9.0.{70 + number}") | ({"current": homes[name]} if homes else {})
+                 for number, name in enumerate(GUESTS)]
     return {"estate_workloads": workloads, "estate_rules": rules or [], "estate_policy": {"objective": "balance"}}
 
 

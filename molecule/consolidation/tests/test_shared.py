@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moving import GUEST, WORKLOAD, apply, plan, wanted, where
+from moving import ADDRESSES, GUEST, apply, plan, wanted, where, workload
 from scene import HOSTS, Scene
 
 from tests.lab.hands import ROUNDS
@@ -68,7 +68,7 @@ def _store(fresh: Scene, tmp_path: Path) -> Iterator[Path]:
 def shared(scene: Scene, to: str, current: str | None) -> dict[str, Any]:
     """The lab's estate with the guest that counts, now onto a disk of the target."""
     settings = wanted(scene, to, current)
-    guest: dict[str, Any] = {**WORKLOAD, "disks": [{"path": DISK, "limits": {"write_iops": 2000}}]}
+    guest: dict[str, Any] = {**workload(GUEST, ADDRESSES[GUEST]), "disks": [{"path": DISK, "limits": {"write_iops": 2000}}]}
     guest |= {"current": current} if current else {}
     workloads = [guest if one["name"] == GUEST else one for one in settings["estate_workloads"]]
     return {**settings, "estate_workloads": workloads, "storage_iscsi": [{"portal": f"{PORTAL}:{PORT}", "target": TARGET}]}
