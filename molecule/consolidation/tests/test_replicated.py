@@ -91,7 +91,8 @@ def test_a_local_guest_becomes_replicated_moves_live_and_grows(fresh: Scene) -> 
     # The inventory still has it on the first host; the two have exchanged their parts.
     site(fresh, estate(fresh, size_mib=96))
     for host in HOSTS:
-        fresh.holds(host, f"test $(blockdev --getsize64 /dev/drbd{MINOR}) = {96 * 2**20}")
+        # A copy that is not primary cannot be opened.
+        fresh.holds(host, f"test $(cat /sys/block/drbd{MINOR}/size) = {96 * 2**20 // 512}")
     whole(fresh, THERE)
     fresh.run(THERE, f"drbdadm verify {RESOURCE}")
     fresh.wait(THERE, f"grep -q '{WHOLE.format('Primary', 'Secondary')}' /proc/drbd", 120, "cat /proc/drbd")
@@ -116,10 +117,10 @@ def test_a_replicated_guest_survives_its_host_and_copies_that_part_are_told(fres
     whole(fresh, THERE)
     assert GUEST not in fresh.domains(HERE)
 
-    # A copy that is written behind the back of the other one.
+    # A copy that is written behind the back of the other one, which DRBD allows by force alone.
     for host in HOSTS:
         fresh.run(host, f"drbdadm disconnect {RESOURCE}")
-    fresh.run(HERE, f"drbdadm primary {RESOURCE} && dd if=/dev/urandom of=/dev/drbd{MINOR} bs=64k seek=900 count=1 oflag=direct status=none"
+    fresh.run(HERE, f"drbdadm primary --force {RESOURCE} && dd if=/dev/urandom of=/dev/drbd{MINOR} bs=64k seek=900 count=1 oflag=direct status=none"
                     f" && drbdadm secondary {RESOURCE}")
     fresh.counts_on(THERE, GUEST)
     parted = fresh.play_all("site", settings, "--tags", "guests", folder=PLAN)
