@@ -31,6 +31,7 @@ def up(name: str, spec: Spec, snapshot: str | None = None, timeout: float = faul
     """Make the lab be there and answer SSH. With `snapshot`: in that state, which is saved when it is not there yet."""
     if snapshot is not None:
         check_name("--snapshot", snapshot)
+        snapshots.need_states(spec)
     requirements.need_programs(requirements.RUN_PROGRAMS)
     lab = find_lab(name)
     if lab is not None:
@@ -114,7 +115,8 @@ def _first_start(lab: Lab, store: Store, timeout: float) -> None:
     snapshots.in_all(lab.hosts, lambda host: process.start(lab, lab.machine(host)))
     ssh.wait_ready(lab, lab.hosts, timeout, process.alive)
     say(f"cold boot took {time.monotonic() - begun:.0f} s")
-    _keep_booted(lab, kept)
+    if not lab.spec.iommu:
+        _keep_booted(lab, kept)
 
 
 def _keep_booted(lab: Lab, kept: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from lab import process, ssh
 from lab.console import say
 from lab.errors import LabError
-from lab.spec import check_name
+from lab.spec import Spec, check_name
 from lab.state import Lab
 
 _SAVE_SECONDS = 300
@@ -23,9 +23,16 @@ _XEN_ADDRESSES = range(0xFFFF_8000_0000_0000, 0xFFFF_8800_0000_0000)
 _SVM_ENABLED = 0x1000
 
 
+def need_states(spec: Spec) -> None:
+    """An error for a lab whose hosts cannot be saved."""
+    if spec.iommu:
+        raise LabError("no state of a lab with --iommu can be saved: QEMU has none of an IOMMU (amd-iommu)")
+
+
 def save(lab: Lab, name: str, sync: bool = True) -> None:
     """Save all hosts as `name`, replacing an older one. They are stopped together, so that they agree on the state."""
     check_name("snapshot", name)
+    need_states(lab.spec)
     begun = time.monotonic()
     missing = [host for host in lab.hosts if not process.alive(lab, host)]
     if missing:

@@ -120,8 +120,8 @@ def test_a_replicated_guest_survives_its_host_and_copies_that_part_are_told(fres
     # A copy that is written behind the back of the other one, which DRBD allows by force alone.
     for host in HOSTS:
         fresh.run(host, f"drbdadm disconnect {RESOURCE}")
-    fresh.run(HERE, f"drbdadm primary --force {RESOURCE} && dd if=/dev/urandom of=/dev/drbd{MINOR} bs=64k seek=900 count=1 oflag=direct status=none"
-                    f" && drbdadm secondary {RESOURCE}")
+    write = f"dd if=/dev/urandom of=/dev/drbd{MINOR} bs=64k seek=900 count=1 oflag=direct status=none"
+    fresh.run(HERE, f"drbdadm primary --force {RESOURCE} && {write} && drbdadm secondary {RESOURCE}")
     fresh.counts_on(THERE, GUEST)
     parted = fresh.play_all("site", settings, "--tags", "guests", folder=PLAN)
     assert parted.rc != 0 and "its copies have parted" in " ".join(parted.text.split()), parted.text

@@ -19,8 +19,8 @@ DEVICE = "0x1af4 0x1044"
 
 @pytest.fixture(name="bare")
 def _bare() -> Iterator[Hands]:
+    """The host as it was made: no state of it can be saved to go back to."""
     hands = Hands(NAME, ROOT / "molecule" / NAME / "inventory", "/dev/null")
-    hands.back_to("bare")
     yield hands
     hands.drop_connections()
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from lab import snapshots
+from lab import labs, snapshots
 from lab.errors import LabError
+from lab.spec import Spec
 from lab.state import Lab
 
 # Tables of Xen, of a PV dom0, of a Linux guest and of one that has just begun; plain: Linux without Xen.
@@ -56,3 +57,12 @@ def test_guests_that_never_rest_are_told(lab: Lab, paused: dict[str, Any], monke
         snapshots._pause_outside_guests(lab, "converged")
     # They go on, as before the save.
     assert paused["done"][-1].startswith("cont ")
+
+
+def test_a_lab_whose_hosts_have_an_iommu_is_not_saved(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = Spec(hosts=1, iommu=True)
+    with pytest.raises(LabError, match="no state of a lab with --iommu can be saved"):
+        labs.up("iommu", spec, "bare")
+    monkeypatch.setattr(lab, "spec", spec)
+    with pytest.raises(LabError, match="no state of a lab with --iommu can be saved"):
+        snapshots.save(lab, "bare")
