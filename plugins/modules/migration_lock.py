@@ -57,7 +57,7 @@ held:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import facts, lock, names
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import lock, names, processes
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
         module.exit_json(changed=False, held=False)
     held = lock.read(options["path"])
     if held and held["run"] != options["run"]:
-        moving, _receiving = facts.processes()
+        moving, _receiving = processes.look()
         if moving or options["break_run"] != held["run"]:
             module.fail_json(msg=lock.refusal(held, moving, options["break_run"]))
         if not module.check_mode:

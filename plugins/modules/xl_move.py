@@ -163,7 +163,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import facts, names, offline, trust, units, volumes
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names, offline, processes, trust, units, volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 MOVE_SPEC = {
@@ -216,7 +216,7 @@ def main() -> None:
     if errors:
         module.fail_json(msg="; ".join(errors), errors=errors)
     places = units.Places(options["key_dir"], options["state_dir"], options["config_dir"], options["autostart_dir"])
-    moving, _receiving = facts.processes()
+    moving, _receiving = processes.look()
     journals = {guest: units.read_journal(places, guest) for guest in {*moving, *(move["guest"] for move in moves)}}
     try:
         found = units.plan(moves, options["run"], options["host"], places, moving, journals)
@@ -227,7 +227,7 @@ def main() -> None:
         silent = any(journal and journal.get("kind") == units.OFFLINE and not offline.allows(options["consents"], guest)
                      for guest, journal in journals.items() if guest in moving) if options["consents"] is not None else False
 
-        watch = facts.Watch()
+        watch = processes.Watch()
 
         def alive(guests: Sequence[str]) -> list[str]:
             if not silent:

@@ -13,14 +13,21 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import state as drbd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm.volumes import rows
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard, listing, trust, units, volume_receive, volumes
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import (
+    guard,
+    listing,
+    processes,
+    trust,
+    units,
+    volume_receive,
+    volumes,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import compare
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import Domain
 
-PROC = "/proc"
 _QUIET_LOOK_SECONDS = 2
 _EVERY_CODE: tuple[int, ...] = ()
 _BANNER = "xl migration receiver ready"
@@ -106,53 +113,10 @@ def _quiet(seconds: int) -> tuple[list[str], list[int]]:
     """Guests that leave and receivers that work, once there are none or the time is up: a receiver ends a moment after its sender."""
     end = time.monotonic() + seconds
     while True:
-        busy = processes()
+        busy = processes.look()
         if not any(busy) or time.monotonic() >= end:
             return busy
         time.sleep(_QUIET_LOOK_SECONDS)
-
-
-def processes() -> tuple[list[str], list[int]]:
-    """The guests that some `xl migrate`, or our program around it, moves away, and the numbers of the `xl migrate-receive` that work.
-
-    A receiver whose guest runs stays as its monitor, with /dev/null as its input; one at work has the stream there.
-    """
-    moving, receiving = _programs()
-    return sorted(moving), receiving
-
-
-class Watch:
-    """Which guests are under way, for a caller that asks every second. A look at all processes costs, so it is taken only when the program
-    of one of them is gone, or was never seen."""
-
-    def __init__(self) -> None:
-        self._programs: dict[str, int] = {}
-
-    def under_way(self, guests: Iterable[str]) -> list[str]:
-        """Of these guests, and perhaps others, those that some program moves away."""
-        if not all(guest in self._programs and Path(PROC, str(self._programs[guest])).exists() for guest in guests):
-            self._programs, _receiving = _programs()
-        return sorted(self._programs)
-
-
-def _programs() -> tuple[dict[str, int], list[int]]:
-    """Guest -> number of a process that moves it, and the numbers of the receivers that work."""
-    moving: dict[str, int] = {}
-    receiving = []
-    for entry in sorted(Path(PROC).glob("[0-9]*")):
-        try:
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
-            at = next((index for index, word in enumerate(words[:2]) if os.path.basename(word) == "xl"), None)
-            verb = words[at + 1] if at is not None and len(words) > at + 1 else ""
-            if verb == "migrate" and len(words) > 3:
-                moving[words[-2]] = int(entry.name)
-            elif verb == "migrate-receive" and os.readlink(entry / "fd" / "0") != "/dev/null":
-                receiving.append(int(entry.name))
-            elif set(trust.PROGRAMS) & set(words[1:]):
-                moving[os.path.basename(words[-1]).removesuffix(".json")] = int(entry.name)
-        except OSError:
-            continue  # It ended while it was looked at.
-    return moving, receiving
 
 
 def _deaf(

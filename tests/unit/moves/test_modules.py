@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import facts, lock, program, settle, trust, units
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import facts, lock, processes, program, settle, trust, units
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 
 from tests.unit import command_cases
@@ -122,7 +122,7 @@ def test_only_lines_that_are_ours():
 
 @pytest.fixture(name="lock_input")
 def _lock_input(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(processes, "PROC", str(tmp_path / "proc"))
     return {"run": RUN, "by": "root@control", "since": "today", "path": str(tmp_path / "run" / "apply.lock")}
 
 
@@ -188,7 +188,7 @@ def process(folder, number, words, stdin="/dev/null"):
 
 
 def test_moves_that_work_right_now(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(processes, "PROC", str(tmp_path / "proc"))
     process(tmp_path, 1, ["/sbin/init"])
     process(tmp_path, 2, ["/usr/lib/xen-4.17/bin/xl", "migrate", "-s", "ssh -F none", "web01", "10.9.0.2"])
     process(tmp_path, 3, ["python3", trust.PROGRAM, "/var/lib/xenfold/moves/db01.json"])
@@ -198,17 +198,17 @@ def test_moves_that_work_right_now(tmp_path, monkeypatch):
     process(tmp_path, 6, ["bash", "-c", "xl migrate-receive"], "pipe:[77]")
     process(tmp_path, 7, ["xl", "list"])
     process(tmp_path, 8, [])
-    assert facts.processes() == (["db01", "web01"], [4])
+    assert processes.look() == (["db01", "web01"], [4])
 
 
 def test_all_processes_are_looked_at_only_when_one_of_a_move_is_gone(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(processes, "PROC", str(tmp_path / "proc"))
     looks = []
-    every = facts._programs
-    monkeypatch.setattr(facts, "_programs", lambda: looks.append(1) or every())
+    every = processes._programs
+    monkeypatch.setattr(processes, "_programs", lambda: looks.append(1) or every())
     process(tmp_path, 2, ["python3", trust.PROGRAM, "/var/lib/xenfold/moves/web01.json"])
     process(tmp_path, 3, ["xl", "migrate", "web01", "10.9.0.2"])
-    watch = facts.Watch()
+    watch = processes.Watch()
     for _second in range(3):
         assert watch.under_way(["web01"]) == ["web01"]
     assert len(looks) == 1
@@ -224,7 +224,7 @@ def test_all_processes_are_looked_at_only_when_one_of_a_move_is_gone(tmp_path, m
 
 
 def test_what_a_host_tells(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(processes, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(xl_host, "xen_runs", lambda: True)
     monkeypatch.setattr(xl_host, "xen_version", lambda: "4.17.7")
     monkeypatch.setattr(xl_host, "missing", lambda needs: frozenset(needs) - {"bridge xenbr0"})
@@ -259,7 +259,7 @@ def test_what_a_host_tells(tmp_path, monkeypatch):
 
 
 def test_a_host_without_xen_or_key_is_asked_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(processes, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(xl_host, "xen_runs", lambda: False)
     places = {"key_dir": str(tmp_path), "config_dir": str(tmp_path / "none"), "autostart_dir": str(tmp_path / "none")}
     command_cases.run("xl_move_info", {"input": {"peers": [{"name": "xen02", "address": "10.9.0.2"}], **places}, "flags": {"check": True},
@@ -271,7 +271,7 @@ def test_a_host_without_xen_or_key_is_asked_nothing(tmp_path, monkeypatch):
 def test_a_receiver_gets_the_time_to_end(tmp_path, monkeypatch):
     answers = [([], [4]), ([], [4]), ([], [])]
     seconds = iter(range(100))
-    monkeypatch.setattr(facts, "processes", lambda: answers.pop(0))
+    monkeypatch.setattr(processes, "look", lambda: answers.pop(0))
     monkeypatch.setattr(facts.time, "monotonic", lambda: next(seconds))
     monkeypatch.setattr(facts.time, "sleep", lambda _seconds: None)
     assert facts._quiet(60) == ([], [])
@@ -403,7 +403,7 @@ def test_without_xl_there_is_an_end_as_well(tmp_path, places):
 
 
 def test_the_module_shows_moves_and_begins_them(tmp_path, places, monkeypatch):
-    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(processes, "PROC", str(tmp_path / "proc"))
     moves = wave("web01")
     case = {"input": {"host": "xen01", "run": RUN, "moves": moves, **places}}
     action = {"verb": "move", "target": "guest web01", "detail": "to xen02 (step 1)"}

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import facts, trust, units, volumes
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import processes, trust, units, volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 
@@ -72,7 +72,7 @@ def test_a_key_for_volumes_that_is_none(trust_input):
 
 
 def test_what_a_host_tells_of_volumes(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(processes, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(xl_host, "xen_runs", lambda: False)
     monkeypatch.setattr(Runner, "tool", staticmethod(lambda name: True))
     for name in ("migration", "guests", "moves"):
@@ -99,11 +99,11 @@ def test_what_a_host_tells_of_volumes(tmp_path, monkeypatch):
 
 
 def test_the_program_that_moves_disks_counts_as_a_move(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(processes, "PROC", str(tmp_path / "proc"))
     entry = tmp_path / "proc" / "9"
     entry.mkdir(parents=True)
     entry.joinpath("cmdline").write_bytes("\0".join(["/usr/bin/python3", trust.SENDER, "/var/lib/xenfold/moves/disk01.json", ""]).encode())
-    assert facts.processes() == (["disk01"], [])
+    assert processes.look() == (["disk01"], [])
 
 
 MOVE = {"step": 1, "guest": "disk01", "uuid": uuid_of("disk01"), "to": "xen02", "address": "10.9.0.2", "mibps": 20, "shutdown_seconds": 60,
@@ -112,7 +112,7 @@ MOVE = {"step": 1, "guest": "disk01", "uuid": uuid_of("disk01"), "to": "xen02", 
 
 @pytest.fixture(name="places")
 def _places(tmp_path, monkeypatch):
-    monkeypatch.setattr(facts, "PROC", str(tmp_path / "proc"))
+    monkeypatch.setattr(processes, "PROC", str(tmp_path / "proc"))
     monkeypatch.setattr(units, "_LOOK_SECONDS", 0.01)
     (tmp_path / "moves").mkdir()
     return {"key_dir": "/keys", "state_dir": str(tmp_path / "moves"), "config_dir": str(tmp_path / "guests"),
@@ -139,7 +139,7 @@ def test_a_move_with_disks_is_a_unit_with_its_own_program(tmp_path, places):
 
 def test_a_call_ends_when_there_is_something_to_tell(tmp_path, places, monkeypatch):
     there = units.Places(**places)
-    monkeypatch.setattr(facts, "processes", lambda: (["disk01"], []))
+    monkeypatch.setattr(processes, "look", lambda: (["disk01"], []))
     (tmp_path / "moves" / "disk01.json").write_text(json.dumps(units.journal_of(MOVE, RUN, "xen01", there)))
     shown = {"pass": "first", "done_bytes": 35, "total_bytes": 100, "sent_bytes": 7}
     (tmp_path / "moves" / "disk01.progress").write_text(json.dumps(shown))
@@ -154,7 +154,7 @@ def test_a_call_ends_when_there_is_something_to_tell(tmp_path, places, monkeypat
 def test_a_run_without_consent_gives_no_sign_of_life(tmp_path, places, monkeypatch, consents, alive):
     """Else the guest whose copy an earlier run began would be shut down by one that must not."""
     there = units.Places(**places)
-    monkeypatch.setattr(facts, "processes", lambda: (["disk01"], []))
+    monkeypatch.setattr(processes, "look", lambda: (["disk01"], []))
     (tmp_path / "moves" / "disk01.json").write_text(json.dumps(units.journal_of(MOVE, "an-earlier-run", "xen01", there)))
     given = {} if consents is None else {"consents": consents}
     command_cases.run("xl_move", {"input": {"host": "xen01", "run": RUN, "wait_seconds": 0, **given, **places},
