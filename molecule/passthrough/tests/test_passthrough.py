@@ -36,7 +36,7 @@ def site(hands: Hands, kind: str) -> Run:
     guest = {
         "name": GUEST, "type": kind, "vcpus": 1, "memory_mib": 160, "tsc_mode": "native", "current": HOST, "autostart": 10,
         "pci": [{"address": SPARE_ADDRESS}], "demand": {"cpu_cores": 0.1},
-        "boot": {"image": "lab", "cmdline": f"console=hvc0 name={GUEST} pci=on"},
+        "boot": {"image": "lab", "cmdline": f"console=hvc0 name={GUEST} device=on"},
     }
     settings = {"estate_workloads": [guest], "estate_rules": [], "estate_policy": {"objective": "hosts"}}
     words = ("--tags", "dom0,guests", "-e", f"plan_dir={hands.folder}/plan")
