@@ -58,4 +58,5 @@ def test_a_pv_guest_works_with_a_device_of_the_host(bare: Hands) -> None:
     again = site(bare, "pv")
     assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
     bare.run(HOST, f"xl shutdown -w {GUEST}", timeout=180)
-    bare.holds(HOST, f"xl pci-assignable-list | grep -q {SPARE_ADDRESS[5:]}")
+    # Its domain goes a moment after it is down.
+    bare.wait(HOST, f"xl pci-assignable-list | grep -q {SPARE_ADDRESS[5:]}", 60, "xl list; xl pci-assignable-list")
