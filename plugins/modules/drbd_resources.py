@@ -91,7 +91,7 @@ resources:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
+from ansible_collections.xenfold.consolidation.plugins.module_utils import packages, systemd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import host as drbd_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import plan as drbd
@@ -116,8 +116,7 @@ def _unit(runner: Runner) -> tuple[list[WantedFile], dict[str, str | None], list
     """The unit as it must be, what is there, and whether it has to be enabled and started."""
     wanted = WantedFile(drbd.UNIT_FILE, drbd.UNIT_TEXT)
     texts = read_texts([wanted.path])
-    shown = dict(line.split("=", 1) for line in runner.read(
-        ["systemctl", "show", "--property=ActiveState,UnitFileState", drbd.UNIT]).out.splitlines() if "=" in line)
+    shown = systemd.show(runner, "ActiveState,UnitFileState", drbd.UNIT)[0]
     actions = [Action("enable", f"service {drbd.UNIT}")] if shown.get("UnitFileState") != "enabled" else []
     actions += [Action("start", f"service {drbd.UNIT}")] if shown.get("ActiveState") != "active" else []
     return [wanted] if texts[wanted.path] != wanted.content else [], texts, actions

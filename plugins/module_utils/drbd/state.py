@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,10 @@ def parse_two_primaries(shown: str) -> set[str]:
 class Found:
     """version: of the driver, "" when it is not loaded; texts: our files by path; states: by minor; two_primaries: names of resources."""
 
-    version: str
-    texts: Mapping[str, str]
-    states: Mapping[int, State]
-    two_primaries: frozenset[str]
+    version: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[int, State] = field(default_factory=dict)
+    two_primaries: frozenset[str] = frozenset()
 
     @property
     def known(self) -> dict[str, resources.Known]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils import systemd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import (
     WantedFile,
@@ -179,10 +180,7 @@ def _read(machine: host.Host, wanted: plan.Wanted) -> kernel.Actual:
 
 def _unit(runner: Runner) -> dict[str, str]:
     """ActiveState, SubState, UnitFileState and NeedDaemonReload of the watcher; empty on a host without systemd."""
-    if not runner.tool("systemctl"):
-        return {}
-    text = runner.read(["systemctl", "show", "--property=ActiveState,SubState,UnitFileState,NeedDaemonReload", UNIT]).out
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return systemd.show(runner, "ActiveState,SubState,UnitFileState,NeedDaemonReload", UNIT)[0] if runner.tool("systemctl") else {}
 
 
 def _partitions(guests: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils import systemd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
@@ -50,8 +51,7 @@ def unit_states(runner: Runner) -> dict[str, dict[str, str]]:
     if not runner.tool("systemctl"):
         return {}
     names = "Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState,ExecMainStartTimestamp"
-    text = runner.read(["systemctl", "show", "--timestamp=unix", f"--property={names}", *TIMERS, MONITOR]).out
-    found = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in text.split("\n\n")]
+    found = systemd.show(runner, names, *TIMERS, MONITOR, options=["--timestamp=unix"])
     return {unit["Id"]: unit for unit in found if "Id" in unit}
 
 

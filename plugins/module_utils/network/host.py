@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils import systemd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, read_texts, write_atomically
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network import announce, guard, live, mtu, plan, render
 from ansible_collections.xenfold.consolidation.plugins.module_utils.network.state import (
@@ -50,8 +51,7 @@ class Host:
 
     def read(self, network: render.Network, ask_gateways: bool = False) -> State:
         """The state of the network. ask_gateways: make the kernel look for them, as far as they are not known."""
-        units = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in self._runner.read(
-            ["systemctl", "show", "--property=ActiveState,UnitFileState", *_UNITS]).out.split("\n\n")]
+        units = systemd.show(self._runner, "ActiveState,UnitFileState", *_UNITS)
         paths = any("path" in member and member["path"] for bond in network.bonds for member in bond["members"])
         text = self._runner.read(["ip", "-j", "-d", "addr", "show"]).out
         links = live.parse_links(text, self._id_paths(live.parse_links(text)) if paths else {})

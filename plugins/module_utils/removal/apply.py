@@ -13,15 +13,7 @@ from typing import Any
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import state as drbd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import read_texts
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import tags
-from ansible_collections.xenfold.consolidation.plugins.module_utils.removal.plan import (
-    ASIDE,
-    Host,
-    Removal,
-    Replicated,
-    Steps,
-    day_of,
-    mark_of,
-)
+from ansible_collections.xenfold.consolidation.plugins.module_utils.removal.plan import ASIDE, Host, Removal, Steps, day_of, mark_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.before import path_of
@@ -64,14 +56,8 @@ def read(runner: Runner, xl: Xl, config_dir: str, autostart_dir: str) -> Host:
         links={f"{autostart_dir}/{name}": target for name, target in links.items()},
         clients=Uses.of(configs, {domain.domid: domain.name for domain in domains.values()}).clients,
         files={name: tuple(path for path in found if os.path.exists(path)) for name, found in kept.items()},
-        replicated=_replicated(drbd.read(runner)),
+        replicated=drbd.read(runner),
     )
-
-
-def _replicated(found: drbd.Found) -> dict[str, Replicated]:
-    states = {name: found.state(known.minor) for name, known in found.known.items()}
-    return {name: Replicated(known.guest, known.volumes, states[name].up, states[name].role == drbd.PRIMARY)
-            for name, known in found.known.items()}
 
 
 def carry_out(runner: Runner, xl: Xl, steps: Steps, today: datetime.date, force: Iterable[str], stop_seconds: int,

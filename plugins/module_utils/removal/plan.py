@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import path_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state import PRIMARY, Found
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import check_name
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import tags
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import Pending
@@ -27,20 +28,10 @@ _LARGEST_DEVICE_MAPPER_NAME = 127
 
 
 @dataclass(frozen=True)
-class Replicated:
-    """A replicated disk of a guest: its volumes (group/name), whether it is up, and whether this host writes it."""
-
-    guest: str
-    volumes: tuple[str, ...]
-    up: bool = False
-    primary: bool = False
-
-
-@dataclass(frozen=True)
 class Host:
     """domains: as xl lists them; disks: guest -> volumes (group/name) of its stored configuration and of its domain; volumes: all of the
     host; links: autostart links, path -> target; files: guest -> paths of what is stored of it; clients: driver domain -> guests that it
-    serves; replicated: replicated disks by name of the resource."""
+    serves; replicated: what DRBD has."""
 
     domains: Mapping[str, Domain] = field(default_factory=dict)
     disks: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -48,7 +39,7 @@ class Host:
     links: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     clients: Mapping[str, list[str]] = field(default_factory=dict)
-    replicated: Mapping[str, Replicated] = field(default_factory=dict)
+    replicated: Found = field(default_factory=Found)
 
 
 @dataclass(frozen=True)
@@ -152,8 +143,8 @@ def _put_aside(name: str, forced: bool, host: Host, others: Others, planned: Ite
     links = tuple(sorted(path for path, target in host.links.items() if _belongs(path, target, name, host)))
     files = host.files.get(name, ())
     # A host with the other copy has nothing of the guest but that.
-    resources = {key: there for key, there in sorted(host.replicated.items()) if there.guest == name}
-    own |= {volume for there in resources.values() for volume in there.volumes if volume in host.volumes}
+    resources = {key: known for key, known in host.replicated.known.items() if known.guest == name}
+    own |= {volume for known in resources.values() for volume in known.volumes if volume in host.volumes}
     files += tuple(map(path_of, resources))
     if not (domain or own or aside or links or files):
         return
@@ -181,7 +172,7 @@ def _put_aside(name: str, forced: bool, host: Host, others: Others, planned: Ite
                      if other.startswith(f"{name}-") and _lv(volume).startswith(f"{other}-")]
     found.removals.append(Removal(
         name, links, tuple(sorted(own - marked)), domain, bool(domain and domain.state != "running"),
-        tuple(key for key, there in resources.items() if there.up), tuple(sorted(own)),
+        tuple(key for key, known in resources.items() if host.replicated.state(known.minor).up), tuple(sorted(own)),
         tuple(sorted({volume + ASIDE for volume in own} | aside)), files))
 
 
@@ -202,7 +193,8 @@ def _problems(name: str, volume: str, runs: bool, host: Host) -> list[str]:
              for other in _users(volume, host) if other != name]
     if volume + ASIDE in host.volumes:
         lines.append(f"there is a volume {volume}{ASIDE} of an earlier guest of that name; purge or rename that first")
-    copied = any(volume in there.volumes and there.up and not there.primary for there in host.replicated.values())
+    copied = any(volume in known.volumes and (there := host.replicated.state(known.minor)).up and there.role != PRIMARY
+                 for known in host.replicated.known.values())
     if host.volumes[volume].in_use and not runs and not copied:
         lines.append(f"volume {volume} is in use on this host, though the guest does not run")
     length = len("-".join(part.replace("-", "--") for part in (group, lv + ASIDE)))
