@@ -123,8 +123,9 @@ def test_a_replicated_guest_survives_its_host_and_copies_that_part_are_told(fres
     write = f"dd if=/dev/urandom of=/dev/drbd{MINOR} bs=64k seek=900 count=1 oflag=direct status=none"
     fresh.run(HERE, f"drbdadm primary --force {RESOURCE} && {write} && drbdadm secondary {RESOURCE}")
     fresh.counts_on(THERE, GUEST)
-    parted = fresh.play_all("site", settings, "--tags", "guests", folder=PLAN)
-    assert parted.rc != 0 and "its copies have parted" in " ".join(parted.text.split()), parted.text
+    # The guest goes on, so this is told and ends no run.
+    parted = site(fresh, settings)
+    assert "its copies have parted" in " ".join(parted.text.split()), parted.text
     told = fresh.play_all("audit", settings, folder=PLAN)
     report = json.loads((fresh.folder / PLAN / "audit.json").read_text(encoding="utf-8"))
     found = {host: [entry["item"] for entry in there["findings"] if entry["kind"] == "replica"] for host, there in report["hosts"].items()}
