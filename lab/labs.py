@@ -47,7 +47,9 @@ def up(name: str, spec: Spec, snapshot: str | None = None, timeout: float = faul
     requirements.need_memory(spec.hosts, spec.memory_mib, requirements.available_memory_mib())
     requirements.need_disk(spec.hosts * requirements.host_disk_mib(spec.log_writes), run_folder(name), f"{spec.hosts} hosts")
     store = ensure_image(spec.release, spec.kind)
-    lab = new_lab(name, spec, accelerator(cache_root()), store.folder.name)
+    # The IOMMU is AMD's, which a processor of Intel would not use.
+    accel = "tcg" if spec.iommu else accelerator(cache_root())
+    lab = new_lab(name, spec, accel, store.folder.name)
     _furnish(lab, store)
     _first_start(lab, store, timeout)
     if snapshot is not None:

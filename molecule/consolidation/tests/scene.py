@@ -121,12 +121,12 @@ class Scene(Hands):
 
     # Playbooks for the whole estate
 
-    def play_all(self, name: str, settings: Mapping[str, Any], *words: str, folder: str | None = None, timeout: float = 3000) -> Run:
+    def play_all(self, name: str, settings: Mapping[str, Any], *words: str, folder: str | None = None, timeout: float = 1200) -> Run:
         """playbooks/NAME.yml on all hosts. folder: of its plan, below that of the lab; NAME when none is given."""
         place = ("-e", f"plan_dir={self.folder}/{folder or name}")
         return self.play(f"playbooks/{name}.yml", "both", (*place, *words), settings, timeout, limit=False)
 
-    def good(self, name: str, settings: Mapping[str, Any], *words: str, folder: str | None = None, timeout: float = 3000) -> Run:
+    def good(self, name: str, settings: Mapping[str, Any], *words: str, folder: str | None = None, timeout: float = 1200) -> Run:
         """The same, and it must succeed."""
         done = self.play_all(name, settings, *words, folder=folder, timeout=timeout)
         assert done.rc == 0, done.text

@@ -76,17 +76,17 @@ def test_a_host_with_four_of_eight_guests_is_drained_and_taken_back(fresh: Scene
     inventory = fresh.copy_of_inventory()
     new = estate(rules=fences)
     fresh.good("plan", new, folder=PLAN)
-    fresh.good("apply", new, folder=PLAN)
+    fresh.good("apply", new, folder=PLAN, timeout=3000)
     assert fresh.places() == homes
     for name, host in homes.items():
         fresh.counts_on(host, name, 0)
 
     settings = estate(homes)
     with watched(fresh) as seen:
-        done = fresh.good("drain", settings, "-e", f"host={HERE}", folder=PLAN)
+        done = fresh.good("drain", settings, "-e", f"host={HERE}", folder=PLAN, timeout=3000)
         assert fresh.places() == dict.fromkeys(GUESTS, THERE)
         moved_as_planned(fresh, done, THERE)
-        back = fresh.good("return", settings, "-e", f"host={HERE}", "-e", "back=true", folder=PLAN)
+        back = fresh.good("return", settings, "-e", f"host={HERE}", "-e", "back=true", folder=PLAN, timeout=3000)
         assert fresh.places() == homes
         moved_as_planned(fresh, back, HERE)
     least = {host: min(free for name, free in seen if name == host) for host in HOSTS}

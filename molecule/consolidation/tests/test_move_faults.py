@@ -44,7 +44,7 @@ def point(scene: Scene, settings: dict[str, Any], host: str, marker: str) -> Poi
     return Point("apply", host, "playbooks/apply.yml", settings, marker, (), ("-e", f"plan_dir={scene.folder}/moves"), limit=False)
 
 
-def counts_on(scene: Scene, host: str) -> None:
+def is_alone_on(scene: Scene, host: str) -> None:
     """One copy alone, on that host, and it goes on."""
     found = where(scene)
     assert found == {other: [GUEST] if other == host else [] for other in HOSTS}, found
@@ -55,7 +55,7 @@ def arrives_and_goes_back(scene: Scene, settings: dict[str, Any]) -> None:
     """The next run finishes, the one after it does nothing; no number is missing; then it goes home for the next test."""
     done = apply(scene, settings)
     assert done.rc == 0, done.text
-    counts_on(scene, "xen02")
+    is_alone_on(scene, "xen02")
     again = apply(scene, settings)
     assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
     numbers = scene.counted(GUEST)
@@ -63,7 +63,7 @@ def arrives_and_goes_back(scene: Scene, settings: dict[str, Any]) -> None:
     home = wanted(scene, "xen01", "xen02")
     plan(scene, home)
     assert apply(scene, home).rc == 0
-    counts_on(scene, "xen01")
+    is_alone_on(scene, "xen01")
 
 
 def refused(done: Run, *words: str) -> None:
@@ -76,7 +76,7 @@ def test_a_target_without_memory(moving: Scene, settings: dict[str, Any]) -> Non
     free = int(moving.run("xen02", "xl info | awk '/^free_memory/ {print $3}'"))
     moving.run("xen02", STRANGER.format(name="hog", memory=free - 100))
     refused(apply(moving, settings), "Nothing was moved", "host 'xen02'", "MiB of memory are free")
-    counts_on(moving, "xen01")
+    is_alone_on(moving, "xen01")
     moving.run("xen02", "xl destroy hog")
 
 
@@ -85,7 +85,7 @@ def test_the_name_is_taken_on_the_target(moving: Scene, settings: dict[str, Any]
     refused(apply(moving, settings), "Nothing was moved", GUEST, "xen02")
     assert where(moving) == {"xen01": [GUEST], "xen02": [GUEST]}
     moving.run("xen02", f"xl destroy {GUEST}")
-    counts_on(moving, "xen01")
+    is_alone_on(moving, "xen01")
 
 
 def test_a_second_controller_and_the_death_of_the_first(moving: Scene, settings: dict[str, Any]) -> None:
@@ -97,7 +97,7 @@ def test_a_second_controller_and_the_death_of_the_first(moving: Scene, settings:
     moving.without_controllers(*HOSTS)
     # The move itself goes on without a controller.
     moving.wait("xen01", f"! systemctl is-active -q xenfold-move-{GUEST}.service", 300, f"systemctl status xenfold-move-{GUEST}")
-    counts_on(moving, "xen02")
+    is_alone_on(moving, "xen02")
     done = apply(moving, settings, "-e", f"break_lock={run[1]}")
     assert done.rc == 0, done.text
     moving.holds("xen02", f"test -L /etc/xen/auto/10-{GUEST}", f"test -e /etc/xen/guests/{GUEST}.cfg")

@@ -81,6 +81,7 @@ def test_guests_move_to_and_fro_and_miss_nothing(moving: Scene) -> None:
                   f" | {ended - begun:.0f} |", flush=True)
             moving.holds(there, f"test -L /etc/xen/auto/10-{guest}", f"test -e /etc/xen/guests/{guest}.cfg")
             moving.holds(here, f"! test -L /etc/xen/auto/10-{guest}", f"! test -e /etc/xen/guests/{guest}.cfg")
+            moving.counts_on(there, guest, moving.counted(guest)[-1])
         if moved == len(leaving) and ROUNDS > 1:
             again = apply(moving, settings)
             assert (again.rc, set(again.changed.values())) == (0, {0}), again.text

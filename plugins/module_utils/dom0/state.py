@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages as debian
+from ansible_collections.xenfold.consolidation.plugins.module_utils import systemd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall, render, versions
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
@@ -418,8 +419,7 @@ def _free_mib(folder: Path) -> int | None:
 
 def _runs(runner: Runner, unit: str) -> bool:
     """Whether a unit runs now and is started with the host."""
-    answer = runner.read(["systemctl", "show", "--property=ActiveState", "--property=UnitFileState", unit]).out.split()
-    return {"ActiveState=active", "UnitFileState=enabled"} <= set(answer)
+    return systemd.show(runner, "ActiveState,UnitFileState", unit)[0] == {"ActiveState": "active", "UnitFileState": "enabled"}
 
 
 def _iommu(info: str, words: Iterable[str], tables: Path) -> bool | None:
@@ -434,7 +434,7 @@ def _iommu(info: str, words: Iterable[str], tables: Path) -> bool | None:
 
 
 def _units_are_old(runner: Runner) -> bool:
-    return runner.read(["systemctl", "show", "--property=NeedDaemonReload", "xendomains.service"]).out.strip().endswith("=yes")
+    return systemd.show(runner, "NeedDaemonReload", "xendomains.service")[0].get("NeedDaemonReload") == "yes"
 
 
 def _firewall_marks(runner: Runner) -> tuple[str | None, ...] | None:

@@ -89,7 +89,7 @@ def _check_disk_source(key: str, name: str, disk: Guest) -> list[str]:
     if "image" in disk and not NAME.fullmatch(disk["image"]):
         errors.append(wrong(f"{key}.image", disk["image"], "the name of a disk image: lower-case letters, digits, '.' and '-'"))
     if not errors:
-        volume = f"{name}-{disk['name']}" + (_SUFFIX if "image" in disk else META_SUFFIX if "drbd_minor" in disk else "")
+        volume = volume_name(name, disk["name"]) + (_SUFFIX if "image" in disk else META_SUFFIX if "drbd_minor" in disk else "")
         device = _mapped(disk["volume_group"], volume)
         if len(device) > _LARGEST_DEVICE_MAPPER_NAME:
             errors.append(wrong(f"{key}.name", disk["name"], f"shorter names: the device would be {device}, "

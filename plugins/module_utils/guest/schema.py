@@ -1,6 +1,9 @@
 # Copyright: (c) 2026, The Xenfold Authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What may be said of a guest: its keys with their types and ranges, and the forms of single values."""
+"""What may be said of a guest: its keys with their types and ranges, and the forms of single values.
+
+The checks that stand here are those that the checks of disks and of whole guests share.
+"""
 from __future__ import annotations
 
 import re

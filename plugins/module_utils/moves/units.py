@@ -142,7 +142,7 @@ def carry_out(
 ) -> list[str]:
     """Begin the moves, at most so many at once, and wait for all; the guests that are still under way, or wait, when the time is up.
 
-    moving: tells which of some guests are under way, and perhaps others.
+    moving: tells which of some guests are under way.
     looked: guest -> `look` when it was last told; with it, the wait ends as soon as there is something new to tell.
     """
     deadline = time.monotonic() + wait_seconds

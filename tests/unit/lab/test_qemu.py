@@ -95,7 +95,7 @@ def test_a_pulled_disk_leaves_its_port_in_place() -> None:
 
 
 @pytest.mark.parametrize("shape", [{}, {"data_nics": 6, "data_disks": 15, "management_nics": 2}, {"kind": "plain"},
-                                   {"kind": "uefi"}])
+                                   {"kind": "uefi"}, {"iommu": True, "data_nics": 6, "data_disks": 15, "management_nics": 2}])
 def test_no_two_devices_share_an_id_or_a_place(shape: dict[str, object]) -> None:
     devices = [text.split(",") for text in values(words(machine(**shape)), "-device")]
     for key in ("id=", "addr="):
