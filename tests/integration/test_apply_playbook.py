@@ -164,6 +164,17 @@ def test_a_plan_is_shown_carried_out_and_done(scene: Scene) -> None:
 
 
 @pytest.mark.long
+def test_a_wave_that_only_starts_guests_is_not_asked_what_became_of_moves(scene: Scene) -> None:
+    scene.has("xen01")
+    scene.has("xen02", domain("db01"), domain("web01"))
+    scene.has("xen03", domain("web02"))
+    code, text = scene.run()
+    assert (code, scene.where()) == (0, AFTER), text
+    asked = [call for call in scene.world["calls"] if call["module"] == "xl_move_info"]
+    assert asked and {str(call.get("quiet_seconds") or 0) for call in asked} == {"0"}
+
+
+@pytest.mark.long
 def test_a_move_that_fails_stops_the_run_after_its_wave(scene: Scene) -> None:
     scene.change(fates={"web01": "no memory"})
     code, text = scene.run()
