@@ -33,7 +33,7 @@ LAST_LINES = 300
 REASON = re.compile(r"fatal: |failed: \[|\[ERROR\]|(?:^|│ )(?:E  |FAILED )|: Failed$|Traceback")
 REASON_LINES = 30
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
-SCENARIO_SECONDS = 3000 * ROUNDS
+SCENARIO_SECONDS = 3600 * ROUNDS
 
 
 def run(scenario: str, log: Path | None = None) -> tuple[int, str | None]:
