@@ -11,8 +11,16 @@ from lab.state import find_lab
 LINES = 30
 
 
-def attach(report: pytest.TestReport, name: str) -> None:
-    """Add the end of every console of the lab `name` to the report of a test that failed."""
-    lab = find_lab(name)
-    if report.failed and lab:
-        report.sections.extend((f"console of {host}", tail(lab.serial_log(host), LINES)) for host in lab.hosts)
+class Consoles:
+    """A plugin of pytest: the end of every console of the lab `name` is added to the report of each test that fails."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):
+        report = yield
+        lab = find_lab(self._name)
+        if report.failed and lab:
+            report.sections.extend((f"console of {host}", tail(lab.serial_log(host), LINES)) for host in lab.hosts)
+        return report

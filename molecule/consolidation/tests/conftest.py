@@ -9,13 +9,14 @@ import pytest
 from scene import NAME, Scene
 
 from lab.state import find_lab
-from tests.lab.consoles import attach
+from tests.lab.consoles import Consoles
 from tests.lab.emulation import OnceMore
 from tests.lab.hands import ROOT
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(OnceMore(ROOT, NAME))
+    config.pluginmanager.register(Consoles(NAME))
 
 
 @pytest.fixture(name="scene", scope="session")
@@ -53,7 +54,6 @@ def _fresh(converged: Scene) -> Scene:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     report = yield
-    attach(report, NAME)
     if report.failed and find_lab(NAME):
         scene = getattr(item, "funcargs", {}).get("scene")
         if scene:

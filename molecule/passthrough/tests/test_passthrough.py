@@ -3,14 +3,28 @@
 """A guest with a PCI device of its own, on a host with an IOMMU: what the device gives it comes by DMA."""
 from __future__ import annotations
 
-from lab.qemu import SPARE_ADDRESS
-from tests.lab.hands import Hands, Run
+from collections.abc import Iterator
 
-# As in conftest.py.
-HOST, GUEST = "xen01", "pci01"
+import pytest
+
+from lab.qemu import SPARE_ADDRESS
+from tests.lab.hands import ROOT, Hands, Run
+
+NAME, HOST, GUEST = "passthrough", "xen01", "pci01"
 CONSOLE = f"/var/log/xen/console/guest-{GUEST}.log"
 # A source of random bytes, as virtio knows it (Virtual I/O Device Version 1.2, 4.1.2).
 DEVICE = "0x1af4 0x1044"
+
+
+@pytest.fixture(name="bare")
+def _bare() -> Iterator[Hands]:
+    """The host without the guest: that of an earlier run is gone and dom0 has its device again. No state of such a host can be saved to go
+    back to."""
+    hands = Hands(NAME, ROOT / "molecule" / NAME / "inventory", "/dev/null")
+    hands.run(HOST, f"! xl list {GUEST} || xl destroy {GUEST}; rm -f /etc/xen/guests/{GUEST}.cfg /etc/xen/auto/*-{GUEST}")
+    hands.run(HOST, f"! xl pci-assignable-list | grep -q {SPARE_ADDRESS[5:]} || xl pci-assignable-remove -r {SPARE_ADDRESS}")
+    yield hands
+    hands.drop_connections()
 
 
 def site(hands: Hands) -> Run:

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.consoles import attach
+from tests.lab.consoles import Consoles
 from tests.lab.powercut import Host
 
 NAME = "powercut"
 # A writer makes each of its blocks durable on this disk.
 WORK = "/dev/disk/by-id/virtio-XF1D5"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Consoles(NAME))
 
 
 @pytest.fixture(name="bare")
@@ -22,10 +26,3 @@ def _bare() -> Iterator[Host]:
     host.back_to("bare")
     yield host
     host.drop_connections()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    report = yield
-    attach(report, NAME)
-    return report

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.consoles import attach
+from tests.lab.consoles import Consoles
 from tests.lab.hands import ROOT, Hands
 
 NAME = "storage"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Consoles(NAME))
 
 
 @pytest.fixture(name="bare", scope="session")
@@ -20,10 +24,3 @@ def _bare() -> Iterator[Hands]:
     hands.back_to("bare")
     yield hands
     hands.drop_connections()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
-    report = yield
-    attach(report, NAME)
-    return report

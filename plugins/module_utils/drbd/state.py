@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class Found:
     states: Mapping[int, State] = field(default_factory=dict)
     two_primaries: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def known(self) -> dict[str, resources.Known]:
         """Our resources by name, sorted."""
         parsed = filter(None, map(resources.parse_file, self.texts.values()))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import IMAGES_DIR, normalise, volume_name
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import given
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import NAME, given, wrong
 from ansible_collections.xenfold.consolidation.plugins.module_utils.images import first_boot
 
 Image = Mapping[str, Any]
@@ -28,7 +28,6 @@ FILL_SPEC: dict[str, dict[str, Any]] = {
     "image": {"type": "str"},
     "files": {"type": "dict", "no_log": True},
 }
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?")
 _URL = re.compile(r"https?://[^\s'\"\\]+")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -38,14 +37,10 @@ def image_path(name: str) -> str:
     return f"{IMAGES_DIR}/{name}/disk"
 
 
-def _wrong(key: str, value: Any, allowed: str) -> str:
-    return f"{key}: value {value!r}, allowed {allowed}"
-
-
 def check_images(images: Any) -> list[str]:
     """What is wrong with a list of disk images, one line each, which names the image."""
     if not isinstance(images, Sequence) or isinstance(images, str):
-        return [_wrong("disk images", images, "a list of images")]
+        return [wrong("disk images", images, "a list of images")]
     errors: list[str] = []
     seen: set[str] = set()
     for number, image in enumerate(images, 1):
@@ -55,7 +50,7 @@ def check_images(images: Any) -> list[str]:
         title = f"disk image {str(image['name'])!r}" if image.get("name") is not None else f"disk image number {number}"
         found = _check_image(given(image))
         if not found and image["name"] in seen:
-            found = [_wrong("name", image["name"], "a name of its own")]
+            found = [wrong("name", image["name"], "a name of its own")]
         seen.add(str(image.get("name")))
         errors += [f"{title}: {error}" for error in found]
     return errors
@@ -64,24 +59,24 @@ def check_images(images: Any) -> list[str]:
 def _check_image(image: Image) -> list[str]:
     errors = [f"{key}: is no key here, allowed {', '.join(sorted(IMAGE_SPEC))}" for key in image if key not in IMAGE_SPEC]
     errors += [f"{key}: is missing" for key, rule in IMAGE_SPEC.items() if rule.get("required") and key not in image]
-    errors += [_wrong(key, image[key], "a text that is not empty") for key in image
+    errors += [wrong(key, image[key], "a text that is not empty") for key in image
                if key in IMAGE_SPEC and not (isinstance(image[key], str) and image[key])]
     if errors:
         return errors
     for key, rule in IMAGE_SPEC.items():
         if key in image and image[key] not in rule.get("choices", [image[key]]):
-            errors.append(_wrong(key, image[key], ", ".join(rule["choices"])))
-    if not _NAME.fullmatch(image["name"]):
-        errors.append(_wrong("name", image["name"], "lower-case letters, digits, '.' and '-', a letter or digit at both ends"))
+            errors.append(wrong(key, image[key], ", ".join(rule["choices"])))
+    if not NAME.fullmatch(image["name"]):
+        errors.append(wrong("name", image["name"], "lower-case letters, digits, '.' and '-', a letter or digit at both ends"))
     if not _SHA256.fullmatch(image["sha256"]):
-        errors.append(_wrong("sha256", image["sha256"], "64 hexadecimal digits, as sha256sum prints them"))
+        errors.append(wrong("sha256", image["sha256"], "64 hexadecimal digits, as sha256sum prints them"))
     if ("path" in image) == ("url" in image):
         errors.append("path: is given beside url; an image has one of them" if "path" in image
                       else "path: is missing; an image has a path on the control node, or a url")
     if "url" in image and not _URL.fullmatch(image["url"]):
-        errors.append(_wrong("url", image["url"], "an address as https://example.org/disk.qcow2"))
+        errors.append(wrong("url", image["url"], "an address as https://example.org/disk.qcow2"))
     if "filesystem" in image and image["format"] != "tar":
-        errors.append(_wrong("filesystem", image["filesystem"], f"only for format tar; this image is {image['format']}"))
+        errors.append(wrong("filesystem", image["filesystem"], f"only for format tar; this image is {image['format']}"))
     return errors
 
 
@@ -93,7 +88,7 @@ def check_fill(fill: Iterable[Mapping[str, Any]], images: Mapping[str, Image]) -
         if (image is None) == (files is None):
             errors.append(f"{title}: image: {'is given beside files' if image else 'is missing'}; allowed is one of image and files")
         elif image is not None and image not in images:
-            errors.append(f"{title}: " + _wrong("image", image, f"a name of images: {', '.join(sorted(images)) or 'there are none'}"))
+            errors.append(f"{title}: " + wrong("image", image, f"a name of images: {', '.join(sorted(images)) or 'there are none'}"))
         elif files is not None and not all(isinstance(text, str) for text in files.values()):
             errors.append(f"{title}: files: value of another kind, allowed texts by name")
     return errors
@@ -116,7 +111,7 @@ def fillings(guests: Iterable[Mapping[str, Any]], images: Sequence[Image]) -> di
             if disk["image"]:
                 if disk["image"] not in by_name:
                     there = ", ".join(sorted(by_name)) or "there are none"
-                    errors.append(f"guest {guest['name']!r}: " + _wrong(f"disks[{index}].image", disk["image"],
+                    errors.append(f"guest {guest['name']!r}: " + wrong(f"disks[{index}].image", disk["image"],
                                                                         f"a name of guests_disk_images: {there}"))
                 fill.append(volume | {"image": disk["image"]})
             elif seed and disk["name"] == seed:
