@@ -23,11 +23,11 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema
     wrong,
 )
 from ansible_collections.xenfold.consolidation.plugins.module_utils.images import first_boot
+from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import names
 
 _DISK_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,15}")
 _VOLUME_GROUP = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,63}")
 _VDEV = {"hvm": re.compile(r"xvd[a-z]|hd[a-d]|sd[a-z]"), "pvh": re.compile(r"xvd[a-z]"), "pv": re.compile(r"xvd[a-z]")}
-_LARGEST_DEVICE_MAPPER_NAME = 127
 _SUFFIX = ".filling"
 """The longest that the name of a volume ends in for a while (lvm/volumes.py; `.removed` in removal/plan.py)."""
 
@@ -90,10 +90,10 @@ def _check_disk_source(key: str, name: str, disk: Guest) -> list[str]:
         errors.append(wrong(f"{key}.image", disk["image"], "the name of a disk image: lower-case letters, digits, '.' and '-'"))
     if not errors:
         volume = volume_name(name, disk["name"]) + (_SUFFIX if "image" in disk else META_SUFFIX if "drbd_minor" in disk else "")
-        device = _mapped(disk["volume_group"], volume)
-        if len(device) > _LARGEST_DEVICE_MAPPER_NAME:
+        device = names.mapped(disk["volume_group"], volume)
+        if len(device) > names.LARGEST:
             errors.append(wrong(f"{key}.name", disk["name"], f"shorter names: the device would be {device}, "
-                                f"{len(device)} characters of at most {_LARGEST_DEVICE_MAPPER_NAME}"))
+                                f"{len(device)} characters of at most {names.LARGEST}"))
     return errors
 
 
@@ -167,10 +167,10 @@ def check_first_boot(guest: Guest) -> list[str]:
     if errors:
         return errors
     wanted = seed_disk(guest)
-    device = _mapped(wanted["volume_group"], volume_name(guest["name"], wanted["name"]) + _SUFFIX)
-    if len(device) > _LARGEST_DEVICE_MAPPER_NAME:
+    device = names.mapped(wanted["volume_group"], volume_name(guest["name"], wanted["name"]) + _SUFFIX)
+    if len(device) > names.LARGEST:
         errors.append(f"first_boot: needs shorter names of guest and volume group: the device of its seed would be {device}, {len(device)} "
-                      f"characters of at most {_LARGEST_DEVICE_MAPPER_NAME}")
+                      f"characters of at most {names.LARGEST}")
     for index, disk in enumerate(disks):
         seed = {key: value for key, value in wanted.items() if disk.get(key) != value}
         if seed and (str(disk.get("name")).startswith("seed-") or disk.get("vdev") == first_boot.SEED_VDEV):
@@ -178,8 +178,3 @@ def check_first_boot(guest: Guest) -> list[str]:
             errors.append(wrong(f"disks[{index}].{key}", disk[key], f"another one: {first_boot.SEED_VDEV} and names that begin with seed- "
                                 "are those of the disk that first_boot makes"))
     return errors
-
-
-def _mapped(volume_group: str, volume: str) -> str:
-    """The name of a volume's device in the device mapper."""
-    return "-".join(part.replace("-", "--") for part in (volume_group, volume))

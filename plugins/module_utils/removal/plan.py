@@ -15,7 +15,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.actions impo
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import path_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state import PRIMARY, Found
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import check_name
-from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import tags
+from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import names, tags
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import Pending
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import LINK
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import INCOMING, LEFT, Domain
@@ -24,7 +24,6 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.plan impo
 ASIDE = ".removed"
 _MARK, _DAY = "xenfold.removing", "xenfold.removed"
 _DAY_FORMAT = "%Y%m%d"
-_LARGEST_DEVICE_MAPPER_NAME = 127
 
 
 @dataclass(frozen=True)
@@ -197,9 +196,9 @@ def _problems(name: str, volume: str, runs: bool, host: Host) -> list[str]:
                  for known in host.replicated.known.values())
     if host.volumes[volume].in_use and not runs and not copied:
         lines.append(f"volume {volume} is in use on this host, though the guest does not run")
-    length = len("-".join(part.replace("-", "--") for part in (group, lv + ASIDE)))
-    if length > _LARGEST_DEVICE_MAPPER_NAME:
-        lines.append(f"volume {volume}{ASIDE} would have a device of {length} characters, allowed {_LARGEST_DEVICE_MAPPER_NAME}")
+    length = len(names.mapped(group, lv + ASIDE))
+    if length > names.LARGEST:
+        lines.append(f"volume {volume}{ASIDE} would have a device of {length} characters, allowed {names.LARGEST}")
     return lines
 
 
