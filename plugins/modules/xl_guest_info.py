@@ -20,7 +20,7 @@ options:
     type: str
     default: /etc/xen/auto
   config_dir:
-    description: Directory of the stored configurations, as C(NAME.cfg); read with O(details).
+    description: Directory of the stored configurations, as C(NAME.cfg).
     type: str
     default: /etc/xen/guests
   details:
@@ -49,6 +49,12 @@ guests:
   returned: success
   type: dict
   sample: {db01: running, web01: autostart}
+configured:
+  description: Guests whose configurations are stored in O(config_dir), whether they run or not.
+  returned: success
+  type: list
+  elements: str
+  sample: [db01, web01]
 xen_version:
   description: Version of the Xen that runs, empty where none does.
   returned: success
@@ -93,8 +99,6 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import ho
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, NAMELESS, Domain, disks_of_config, disks_of_text
 
-SUFFIX = ".cfg"
-
 
 def described(domains: Mapping[str, Domain], configs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """All domains but dom0, with what xl shows of their configurations."""
@@ -112,12 +116,12 @@ def described(domains: Mapping[str, Domain], configs: Mapping[str, Mapping[str, 
 def stored(directory: str) -> dict[str, dict[str, list[str]]]:
     """Guest -> {disks}, of the configurations in a directory; one that cannot be read has none."""
     found = {}
-    for path in sorted(Path(directory).glob(f"*{SUFFIX}")):
+    for name in xl_host.configured(directory):
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = Path(directory, name + xl_host.SUFFIX).read_text(encoding="utf-8", errors="replace")
         except OSError:
             text = ""
-        found[path.name.removesuffix(SUFFIX)] = {"disks": disks_of_text(text)}
+        found[name] = {"disks": disks_of_text(text)}
     return found
 
 
@@ -137,6 +141,7 @@ def main() -> None:
         xen = xl_host.xen_runs()
         domains = xl.domains() if xen else {}
         links, _entries = xl_host.read_links(options["autostart_dir"])
+        result["configured"] = xl_host.configured(options["config_dir"])
         if options["details"]:
             configs = xl.configs() if set(domains) - {DOM0} else {}
             result |= {"domains": described(domains, configs), "links": dict(sorted(links.items())),

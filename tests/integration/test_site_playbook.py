@@ -19,7 +19,8 @@ ASK = "      xenfold.consolidation.xl_guest_info:\n"
 STAND_IN = """#!/usr/bin/python
 from ansible.module_utils.basic import AnsibleModule
 
-module = AnsibleModule({"guests": {"type": "dict", "required": True}}, supports_check_mode=True)
+module = AnsibleModule({"guests": {"type": "dict", "required": True}, "configured": {"type": "list", "required": True}},
+                       supports_check_mode=True)
 module.exit_json(changed=False, xen_version="4.17.7", **module.params)
 """
 HANDED = ("{{ {'definitions': guests_definitions | map(attribute='name') | list,"
@@ -51,7 +52,8 @@ class Site:
         site = folder / "playbooks" / "site.yml"
         text = site.read_text()
         assert text.count(ASK) == 1
-        text = text.replace(ASK, '      stand_in: {guests: "{{ told[inventory_hostname] | default({}) }}"}\n')
+        text = text.replace(ASK, '      stand_in: {guests: "{{ told[inventory_hostname] | default({}) }}",'
+                                 ' configured: "{{ stored[inventory_hostname] | default([]) }}"}\n')
         for name in ("guests", "migration"):
             assert text.count(f"name: xenfold.consolidation.{name}\n") == 1
             text = text.replace(f"name: xenfold.consolidation.{name}\n", f"name: {name}_stand_in\n")
@@ -71,7 +73,7 @@ class Site:
     def write(self, kind: str, content: str) -> dict[str, Any]:
         return {"ansible.builtin.copy": {"content": content, "dest": f"{self.folder}/{{{{ inventory_hostname }}}}.{kind}", "mode": "0644"}}
 
-    def play(self, told: dict[str, Any], *arguments: str) -> tuple[int, str]:
+    def play(self, told: dict[str, Any], *arguments: str, stored: dict[str, list[str]] | None = None) -> tuple[int, str]:
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
             "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "PYTHONDONTWRITEBYTECODE": "1",
@@ -79,7 +81,7 @@ class Site:
         }
         done = subprocess.run(
             [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "estate", "playbooks/site.yml",
-             "-e", json.dumps({"told": told, "plan_dir": str(self.folder / "out")}), *arguments],
+             "-e", json.dumps({"told": told, "stored": stored or {}, "plan_dir": str(self.folder / "out")}), *arguments],
             cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
         return done.returncode, done.stdout + done.stderr
 
@@ -125,3 +127,16 @@ def test_what_ends_a_run_before_anything_is_touched(site: Site) -> None:
     code, text = site.play({}, "--limit", "xen02")
     assert code == 2 and "There is no plan, since localhost took no part in this run. With --limit" in " ".join(text.split()), text
     assert not [*site.handed(), *site.handed("provisioned"), *site.handed("guard")]
+
+
+def test_a_guest_with_disks_of_its_own_is_not_begun_anew(site: Site) -> None:
+    for home in ("xen01", "xen03"):
+        code, text = site.play({}, "--tags", "guests", stored={home: ["web01"]})
+        assert code == 0, text
+        assert [host for host, there in site.handed().items() if "web01" in there["definitions"]] == [home]
+    # xen03 has died: web01 may have its disks there. It is called over SSH, which does not answer.
+    (site.folder / "estate" / "dead.yml").write_text(yaml.safe_dump({"all": {"hosts": {"xen03": {
+        "ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}}}}))
+    code, text = site.play({}, "--tags", "guests", "-e", "hosts_off=xen03")
+    assert "web01: not started, since no host that answers has them" in " ".join(text.split()), text
+    assert not [host for host, there in site.handed().items() if "web01" in there["definitions"]]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -55,7 +54,7 @@ def read(
         "domains": [asdict(copy) for copy in copies],
         "sizes": {name: _size(config) for name, config in configs.items()},
         "guests": xl_host.guests_there(named, links),
-        "keeps": sorted({*(match[1] for link in links if (match := xl_host.LINK.fullmatch(link))), *_stored(config_dir)}),
+        "keeps": sorted({*(match[1] for link in links if (match := xl_host.LINK.fullmatch(link))), *xl_host.configured(config_dir)}),
         "moving": moving,
         "receiving": receiving,
         "missing": sorted(xl_host.missing(needs)),
@@ -76,7 +75,7 @@ def read_volumes(runner: Runner, places: units.Places, peers: Sequence[Mapping[s
     return {
         "volumes": volumes.parse(rows(runner.read(volumes.REPORT).out, "lv")) if has_lvm else [],
         "groups": {row["vg_name"]: {"free_bytes": int(row["vg_free"]), "extent_bytes": int(row["vg_extent_size"])} for row in groups},
-        "stored": _stored(places.config_dir),
+        "stored": xl_host.configured(places.config_dir),
         "held": _held(guard.HELD),
         "journals": journals,
         "resources": drbd.read(runner).data(),
@@ -99,13 +98,6 @@ def _held(path: str) -> list[str]:
     try:
         return sorted(json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        return []
-
-
-def _stored(config_dir: str) -> list[str]:
-    try:
-        return [name.removesuffix(".cfg") for name in os.listdir(config_dir) if name.endswith(".cfg")]
-    except FileNotFoundError:
         return []
 
 

@@ -13,6 +13,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resourc
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline, owner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volumes import disks_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import needs_of
 
 Found = Mapping[str, Mapping[str, Any]]
@@ -81,6 +82,8 @@ def left(
     for guest, moves in sorted(paths.items()):
         where = starts.get(guest) or _hosts_of(guest, found)
         count = _steps_done(guest, moves, where, found, problems, guest in starts)
+        if not where and moves[0]["from"] is None:
+            problems += _stored_elsewhere(guests[guest], moves[0], found)
         if count < len(moves):
             step = moves[count]["step"]
             for host in [end for move in moves for end in (move["from"], move["to"]) if end in silent]:
@@ -106,6 +109,16 @@ def left(
     return {"steps": steps, "waves": waves, "forget": forget, "settled": settled, "problems": problems, "sends": _sends(open_steps, LIVE),
             "sends_volumes": _sends(open_steps, offline.OFFLINE), "lacking": offline.unconsented(open_steps, consents),
             "needs": needs((step for step in open_steps if step["method"] != DEFINE), guests)}
+
+
+def _stored_elsewhere(definition: Mapping[str, Any], move: Move, found: Found) -> list[str]:
+    """Why a guest that runs nowhere is not new on a host: its disks are on another."""
+    guest = normalise(definition)
+    keepers = [host for host in sorted(found) if host != move["to"] and guest["name"] in found[host].get("keeps", ())]
+    if not keepers or not disks_of(guest) or names_of([guest]):
+        return []
+    return [f"step {move['step']}: {guest['name']} is to be new on {move['to']}, with empty disks, and is stored and stopped on "
+            + " and ".join(keepers) + f". Write where its disks are into the inventory (current: {keepers[0]}) and plan anew"]
 
 
 def _sends(steps: Iterable[Move], method: str) -> dict[str, list[str]]:

@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import state as drbd
@@ -32,7 +31,6 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse imp
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.start import GuestError, wait
 
 DEVICES = "/dev"
-_SUFFIX = ".cfg"
 _TIME_IS_UP = 124
 
 
@@ -40,7 +38,7 @@ def read(runner: Runner, xl: Xl, config_dir: str, autostart_dir: str) -> Host:
     """What the host has of guests and volumes; without Xen, no domains."""
     domains = xl.domains() if xl_host.xen_runs() else {}
     configs: Mapping[str, Any] = xl.configs() if set(domains) - {DOM0} else {}
-    paths = {path.name.removesuffix(_SUFFIX): str(path) for path in sorted(Path(config_dir).glob(f"*{_SUFFIX}"))}
+    paths = {name: f"{config_dir}/{name}{xl_host.SUFFIX}" for name in xl_host.configured(config_dir)}
     texts = read_texts(paths.values())
     volumes = tags.read(runner)
     devices = {os.path.realpath(f"{DEVICES}/{volume}"): volume for volume in volumes}

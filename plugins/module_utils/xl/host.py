@@ -20,6 +20,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse imp
 
 LINK = re.compile(r"(?:[0-9]+-)?(.+?)(?:\.cfg)?")
 """The name of an autostart link, with the guest's name in it."""
+SUFFIX = ".cfg"
+"""What the file of a stored configuration is named after the guest."""
 HYPERVISOR_TYPE = "/sys/hypervisor/type"
 HYPERVISOR_VERSION = "/sys/hypervisor/version"
 PCI_DEVICE = "PCI device of pciback"
@@ -124,6 +126,14 @@ def with_wanted_paths(configs: Mapping[str, Mapping[str, Any]], guests: Iterable
 
     return {name: {**config, "disks": [named(disk) for disk in config["disks"]]} if config.get("disks") else dict(config)
             for name, config in configs.items()}
+
+
+def configured(config_dir: str) -> list[str]:
+    """Guests whose configurations are stored there, sorted."""
+    try:
+        return sorted(name.removesuffix(SUFFIX) for name in os.listdir(config_dir) if name.endswith(SUFFIX))
+    except FileNotFoundError:
+        return []
 
 
 def guests_there(domains: Mapping[str, Domain], links: Iterable[str]) -> dict[str, str]:

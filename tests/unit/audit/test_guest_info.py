@@ -47,6 +47,7 @@ def test_domains_in_any_state_links_and_what_is_stored(tmp_path: Path, monkeypat
          "disks": ["/dev/vg0/web01-root"]},
         {"name": "", "domid": 7, "state": "paused", "memory_mib": 0, "vcpus": 1, "uuid": "", "disks": []},
     ]
+    assert result["configured"] == ["old02", "web01"]
     assert result["links"] == {"10-web01": "/etc/xen/guests/web01.cfg"}
     assert result["stored"] == {"old02": {"disks": []}, "web01": {"disks": ["/dev/vg0/web01-root", "/srv/a=b.img"]}}
 
@@ -54,7 +55,8 @@ def test_domains_in_any_state_links_and_what_is_stored(tmp_path: Path, monkeypat
 def test_without_guests_one_command_and_without_xen_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(tmp_path, monkeypatch, [{"command": ["xl", "list"], "out": HEADING}])["domains"] == []
     assert ask(tmp_path, monkeypatch, [], xen=False) | {"failed": False} == {
-        "failed": False, "changed": False, "guests": {}, "xen_version": "", "domains": [], "links": {}, "stored": {}, "resources": {}}
+        "failed": False, "changed": False, "guests": {}, "configured": [],
+        "xen_version": "", "domains": [], "links": {}, "stored": {}, "resources": {}}
 
 
 def test_what_xl_should_not_print_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

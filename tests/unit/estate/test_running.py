@@ -57,6 +57,40 @@ def test_a_replicated_guest_is_on_one_of_its_two_hosts(home: str | None, expecte
     assert (workload["current"], workload["replica"]) == expected
 
 
+def test_a_stopped_guest_stays_where_its_disks_are() -> None:
+    given = problem("a", "b", "c", c="xen01")
+    given["workloads"][1]["storage"] = "shared"
+    kept = keep_running(given, {"xen01": {}, "xen02": {}}, {"xen01": ["c"], "xen02": ["a", "b", "stranger"]})
+    assert [workload.get("current") for workload in kept["workloads"]] == ["xen02", None, "xen01"]
+    # One that runs has moved since it was stored there.
+    kept = keep_running(given, {"xen01": {"a": "running"}, "xen02": {}}, {"xen02": ["a"]})
+    assert kept["workloads"][0]["current"] == "xen01"
+
+
+def test_a_guest_that_is_stopped_on_a_host_that_drains_waits() -> None:
+    given = {**problem("a"), "hosts": [{**HOSTS[0], "state": "drain"}, HOSTS[1]]}
+    assert keep_running(given, {"xen01": {}, "xen02": {}}, {"xen01": ["a"]})["workloads"] == []
+
+
+def test_what_a_lost_host_may_have_is_not_begun_anew() -> None:
+    given = problem("gone", "shared", "new", "runs", "stopped", new="xen02")
+    given["workloads"][1]["storage"] = "shared"
+    given["rules"] = [{"rule": "affinity", "workloads": ["gone", "shared"]}]
+    kept = keep_running(given, {"xen02": {"runs": "running"}}, {"xen02": ["stopped"]}, ["xen01"])
+    assert {workload["name"]: workload.get("current") for workload in kept["workloads"]} == {
+        "shared": None, "new": "xen02", "runs": "xen02", "stopped": "xen02"}
+    assert [rule["workloads"] for rule in kept["rules"]] == [["shared"]]
+
+
+def test_a_stopped_guest_has_one_home() -> None:
+    with pytest.raises(AnsibleFilterError, match="guest 'a': xen01 and xen02 both have its configuration stored, and it runs on neither"):
+        keep_running(problem("a"), {}, {"xen02": ["a"], "xen01": ["a"]})
+    with pytest.raises(AnsibleFilterError, match="guest 'a': current: value 'xen01', allowed xen02, where it is stored and stopped"):
+        keep_running(problem("a", a="xen01"), {}, {"xen02": ["a"]})
+    with pytest.raises(AnsibleFilterError, match=r"configured: value .* allowed a mapping host -> list of guests"):
+        keep_running(problem("a"), {}, {"xen01": "a"})
+
+
 def test_the_problem_itself_stays() -> None:
     given = problem("a")
     keep_running(given, {"xen01": {"a": "running"}})

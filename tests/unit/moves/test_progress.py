@@ -65,6 +65,20 @@ def test_a_guest_that_only_starts_with_its_host():
     assert (done(left(new)), left(new)["problems"]) == ([1], [])
 
 
+def test_a_guest_that_is_stopped_elsewhere_is_not_new():
+    own = guest("disk01", disks=[{"name": "root", "size_gib": 1, "volume_group": "vg0"}])
+    new = plan(move(1, "disk01", None, "xen02"))
+
+    def problems(definition, keeper):
+        found = {name: host(keeps=["disk01"] if name == keeper else []) for name in HOSTS}
+        return moves_left._moves_left(new, found, {"disk01": definition}, HOSTS, HOSTS)["problems"]
+
+    [problem] = problems(own, "xen01")
+    assert problem.startswith("step 1: disk01 is to be new on xen02, with empty disks, and is stored and stopped on xen01. Write where")
+    # It was begun there; its disks are reached from everywhere.
+    assert problems(own, "xen02") == [] == problems(guest("disk01"), "xen01")
+
+
 @pytest.mark.parametrize(("found", "text"), [
     ({"xen01": host(domain("db01")), "xen02": host(), "xen03": host()}, "step 1: web01 is on none of its hosts (xen01 to xen02)"),
     ({"xen01": host(domain("db01"), domain("web01")), "xen02": host(domain("web01")), "xen03": host()}, "web01 is on xen01 and on xen02"),
