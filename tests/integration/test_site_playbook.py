@@ -24,7 +24,7 @@ module = AnsibleModule({"guests": {"type": "dict", "required": True}, "configure
 module.exit_json(changed=False, xen_version="4.17.7", **module.params)
 """
 HANDED = ("{{ {'definitions': guests_definitions | map(attribute='name') | list,"
-          " 'replicas': guests_replicas | map(attribute='name') | list, 'copies': guests_copies} | to_json }}")
+          " 'replicas': guests_replicas | map(attribute='name') | list, 'copies': guests_copies, 'no_log': guests_no_log} | to_json }}")
 HOST = {"estate_host": {"cpu_cores": 4, "memory_mib": 8192, "capacity": {"disk_gib": 100}}, "dom0_memory_mib": 1024, "dom0_vcpus": 1,
         "storage_volume_groups": [{"name": "vg0", "devices": ["/dev/disk/by-id/disk"]}]}
 
@@ -107,7 +107,7 @@ def test_each_host_is_handed_the_copies_that_it_has(site: Site) -> None:
     copies = {"db01": {"first": "xen02", "hosts": {"xen01": "10.9.0.1", "xen02": "10.9.0.2"}},
               "db02": {"first": "xen02", "hosts": {"xen02": "10.9.0.2", "xen03": "10.9.0.3"}}}
     found = site.handed()
-    assert [there["copies"] for there in found.values()] == [copies] * 3
+    assert [(there["copies"], there["no_log"]) for there in found.values()] == [(copies, False)] * 3
     assert "db01" in found["xen02"]["definitions"]
     placed = {name: host for host, there in found.items() for name in there["definitions"]}
     assert sorted(placed) == ["db01", "db02", "web01"]
