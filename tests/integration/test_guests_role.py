@@ -24,9 +24,8 @@ def test_what_a_definition_says_is_hidden(tmp_path: Path, hidden: bool) -> None:
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")},
         "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "PYTHONDONTWRITEBYTECODE": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(tmp_path / "play.yml"), "--check", "--diff", "-vvv"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(tmp_path / "play.yml"), "--check", "--diff"]
+    done = subprocess.run([*command, "-vvv"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     text = done.stdout + done.stderr
     assert done.returncode == 0 and "changed=1" in text, text
     assert (TOKEN not in text) == hidden, text

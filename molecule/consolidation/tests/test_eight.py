@@ -58,7 +58,7 @@ def watched(scene: Scene) -> Iterator[list[tuple[str, int]]]:
 
 
 def moved_as_planned(scene: Scene, done: Run, target: str) -> None:
-    plan = json.loads((scene.folder / PLAN / "plan.json").read_text(encoding="utf-8"))
+    plan = json.loads((scene.folder / PLAN / "operation" / "plan.json").read_text(encoding="utf-8"))
     wanted = [(str(move["step"]), move["workload"], move["to"]) for move in plan["moves"]]
     said = re.findall(r"step (\d+) of \d+: (\S+) is on (\S+), ", done.text)
     assert said == wanted and {move[2] for move in said} == {target}, (said, wanted)

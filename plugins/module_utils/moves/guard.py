@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -33,6 +34,8 @@ HELD = "/var/lib/xenfold/autostart-held.json"
 CLAIMS = "/run/xenfold/autostart-claims.json"
 """{"guests": [NAME], "until": SECONDS since boot}: guests held back here since it is not known who is to start them. Hosts that ask soon
 after are not to start them either."""
+STARTING = "/run/xenfold/starting"
+"""A file for each guest, locked while a run starts it here (xl/claims.py)."""
 CLAIM_SECONDS = 60.0
 """Beyond twice the time that hosts are waited for: those that boot with this one ask within that."""
 ASK_SECONDS = 30.0
@@ -77,15 +80,31 @@ def running() -> set[str]:
     return {name.removesuffix(_LEFT) for name in names if not name.endswith(_ARRIVES)} - {"Domain-0", "(null)"}
 
 
+def starting() -> set[str]:
+    """Guests that a run is just starting here."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(STARTING):
+            with open(f"{STARTING}/{name}", "rb") as stream:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except OSError:
+                    found.add(name)
+    return found
+
+
 def tell(auto: str = AUTO, claims: str = CLAIMS) -> dict[str, Any]:
-    """runs, starts: guests; busy: whether a plan is carried out here, so that it may not be true for long."""
+    """runs: guests that run or are just being started; starts: those with links; busy: whether a plan is carried out here, so that it may
+    not be true for long."""
     claimed: list[str] = []
     with contextlib.suppress(OSError, ValueError):
         claim = json.loads(Path(claims).read_text(encoding="utf-8"))
         # A clock that is set after the start does not count.
         if time.clock_gettime(time.CLOCK_BOOTTIME) < claim["until"]:
             claimed = claim["guests"]
-    return {"runs": sorted(running()), "starts": sorted({*links(auto), *claimed}), "busy": os.path.exists(LOCK)}
+    # In this order: one that has been started meanwhile is among those that run.
+    begun = starting()
+    return {"runs": sorted(begun | running()), "starts": sorted({*links(auto), *claimed}), "busy": os.path.exists(LOCK)}
 
 
 def ask(command: Sequence[str]) -> dict[str, Any] | None:

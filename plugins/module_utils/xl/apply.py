@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, read_texts, write_atomically
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import before
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import before, claims
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import LiveChange
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl, destroy
@@ -163,9 +163,12 @@ def carry_out(
     change_live(xl, steps.live)
     clear(xl, steps, wait_seconds)
     starting = [guest for guest in guests if guest["name"] in steps.start]
-    start_all(xl, [guest for guest in starting if guest["name"] not in steps.late], places, wait_seconds)
-    left = renew(xl, guests, steps, places, stop_seconds, wait_seconds)
-    start_all(xl, [guest for guest in starting if guest["name"] in steps.late], places, wait_seconds)
+    with claims.held({*steps.start, *(renewal.guest for renewal in steps.renew)}):
+        # Those to be started anew run here until then.
+        claims.check(steps.start)
+        start_all(xl, [guest for guest in starting if guest["name"] not in steps.late], places, wait_seconds)
+        left = renew(xl, guests, steps, places, stop_seconds, wait_seconds)
+        start_all(xl, [guest for guest in starting if guest["name"] in steps.late], places, wait_seconds)
     return [*left, *not_followed(xl, guests, steps, wait_seconds)]
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, host, start
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl_cfg import render
 from ansible_collections.xenfold.consolidation.plugins.modules import xl_guest
@@ -88,6 +89,7 @@ def test_xl_guest(case, tmp_path, monkeypatch, warned):
     monkeypatch.setattr(host, "xen_runs", lambda: case.get("xen", True))
     creating = tmp_path / "creating"
     monkeypatch.setattr(host, "CREATING", str(creating))
+    monkeypatch.setattr(guard, "STARTING", str(tmp_path / "starting"))
     creating.mkdir()
     for name in case.get("begun", []):
         (creating / name).touch()

@@ -56,6 +56,7 @@ class Host:
         for name, value in (("XL", self.xl), ("CAPABILITIES", self.capabilities), ("GUESTS", folder / "guests"), ("LOCK", folder / "lock")):
             monkeypatch.setattr(guard, name, str(value))
         monkeypatch.setattr(guard, "PAUSE_SECONDS", 0.1)
+        monkeypatch.setattr(guard, "STARTING", str(folder / "starting"))
         self.lists()
 
     def lists(self, *names, code=0):
