@@ -72,6 +72,20 @@ def refused(done: Run, *words: str) -> None:
     assert all(word in text for word in words), done.text
 
 
+def test_another_host_is_just_starting_the_guest(fresh: Scene) -> None:
+    """For a second controller, whose start began after this one had asked."""
+    fresh.run("xen02", "mkdir -p /run/xenfold/starting")
+    fresh.run("xen02", f"systemd-run -q --unit=starts flock /run/xenfold/starting/{GUEST} sleep infinity")
+    settings = wanted(fresh, "xen01")
+    plan(fresh, settings)
+    refused(apply(fresh, settings), f"guest '{GUEST}': xen02 runs or starts it. No guest was started")
+    assert where(fresh) == {"xen01": [], "xen02": []}
+    fresh.run("xen02", "systemctl stop starts")
+    done = apply(fresh, settings)
+    assert done.rc == 0, done.text
+    is_alone_on(fresh, "xen01")
+
+
 def test_a_target_without_memory(moving: Scene, settings: dict[str, Any]) -> None:
     free = int(moving.run("xen02", "xl info | awk '/^free_memory/ {print $3}'"))
     moving.run("xen02", STRANGER.format(name="hog", memory=free - 100))
