@@ -83,7 +83,8 @@ def test_another_host_is_just_starting_the_guest(fresh: Scene) -> None:
     fresh.run("xen02", "systemctl stop starts")
     done = apply(fresh, settings)
     assert done.rc == 0, done.text
-    is_alone_on(fresh, "xen01")
+    assert where(fresh) == {"xen01": [GUEST], "xen02": []}
+    fresh.counts_on("xen01", GUEST, 2)
 
 
 def test_a_target_without_memory(moving: Scene, settings: dict[str, Any]) -> None:
