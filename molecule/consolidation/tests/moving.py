@@ -64,6 +64,7 @@ def begin(scene: Scene, more: Mapping[str, Any] | None = None, guests: Sequence[
     plan(scene, settings)
     done = apply(scene, settings)
     assert done.rc == 0, done.text
-    assert scene.places() == {**scene.guests, **dict.fromkeys(guests, "xen01")}
+    found = scene.places()
+    assert found == {**scene.guests, **dict.fromkeys(guests, "xen01")}, found
     for guest in guests:
         scene.counts_on("xen01", guest, 2)
