@@ -4,15 +4,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: keep_running
-short_description: A problem in which guests stay where they run
+short_description: A problem in which guests stay where they are
 version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Gives every workload that some host has the C(current) of that host, whatever the inventory says, and sets C(max_moves) of the policy
     to 0. What is planned then starts new guests and moves none.
-  - A host has the guests that are in O(found), and the stopped ones in O(configured) that have their disks on one host (C(storage) is
-    V(local)). Of those, one that no host has and that has no C(current) is left out while there are hosts in O(lost).
-positional: found, configured, lost
+  - A host has the guests that are in O(found), and those that run nowhere, have their disks on one host (C(storage) is V(local)), and of
+    which it has disks or the configuration.
+  - Leaves out the workloads that P(xenfold.consolidation.left_out#filter) names.
+positional: found, guests, stored, unknown, new
 options:
   _input:
     description: A problem of P(xenfold.consolidation.placement#module), as M(xenfold.consolidation.estate) returns it.
@@ -22,12 +23,21 @@ options:
     description: What hosts have, as host -> guest -> state; the guests are those that M(xenfold.consolidation.xl_guest_info) returns.
     type: dict
     required: true
-  configured:
-    description: What hosts have stored, as host -> guests; the guests are C(configured) of M(xenfold.consolidation.xl_guest_info).
+  guests:
+    description: Definitions of the guests of the estate by name.
     type: dict
     default: {}
-  lost:
-    description: Hosts that have died with what they had. One that was emptied and shut down is none.
+  stored:
+    description: What hosts have stored, as host -> what M(xenfold.consolidation.xl_guest_info) returned.
+    type: dict
+    default: {}
+  unknown:
+    description: Hosts that told nothing, and may have guests' disks. One that was emptied and shut down is none.
+    type: list
+    elements: str
+    default: []
+  new:
+    description: Guests that are new, although there are hosts in O(unknown).
     type: list
     elements: str
     default: []
@@ -45,25 +55,15 @@ _value:
   type: dict
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import keep_running
+from ansible_collections.xenfold.consolidation.plugins.plugin_utils.found_hosts import judge
 
 
-def _keep_running(problem: Any, found: Any, configured: Any = None, lost: Any = ()) -> dict[str, Any]:
-    if not isinstance(problem, Mapping) or not {"workloads", "policy"} <= set(problem):
-        raise AnsibleFilterError("keep_running: problem: has no 'workloads' and 'policy', allowed the problem of the module estate")
-    if not isinstance(found, Mapping) or not all(isinstance(there, Mapping) for there in found.values()):
-        raise AnsibleFilterError(f"keep_running: found: value {found!r}, allowed a mapping host -> guest -> state")
-    configured = {} if configured is None else configured
-    if not isinstance(configured, Mapping) or not all(isinstance(there, list) for there in configured.values()):
-        raise AnsibleFilterError(f"keep_running: configured: value {configured!r}, allowed a mapping host -> list of guests")
-    try:
-        return keep_running(problem, found, configured, [str(host) for host in lost])
-    except ValueError as error:
-        raise AnsibleFilterError(f"keep_running: {error}") from None
+def _keep_running(problem: Any, *told: Any, **named: Any) -> dict[str, Any]:
+    kept: dict[str, Any] = judge("keep_running", keep_running, problem, *told, **named)
+    return kept
 
 
 class FilterModule:

@@ -9,7 +9,7 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Takes the steps of a plan that are done as done when the hosts say so, not by any journal.
-positional: found, guests, hosts, limited, offline, start, off
+positional: found, guests, hosts, limited, offline, start, off, lost, new
 options:
   _input:
     description: The plan, as P(xenfold.consolidation.placement#module) wrote it.
@@ -47,6 +47,16 @@ options:
     type: list
     elements: str
     default: []
+  lost:
+    description: Those of them that had not been emptied.
+    type: list
+    elements: str
+    default: []
+  new:
+    description: Guests that have no disks on any of O(lost).
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -75,9 +85,10 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import
 
 def _moves_left(
     plan: Any, found: Any, guests: Any, hosts: Any, limited: Any, offline: Any = (), start: Any = (), off: Any = (),
+    lost: Any = (), new: Any = (),
 ) -> dict[str, Any]:
-    plan, found, guests, hosts, limited, offline, start, off = plain(
-        [plan, found, guests, list(hosts), list(limited), offline, list(start), list(off)])
+    plan, found, guests, hosts, limited, offline, start, off, lost, new = plain(
+        [plan, found, guests, list(hosts), list(limited), offline, list(start), list(off), list(lost), list(new)])
     errors = progress.check_plan(plan, guests, hosts)
     if errors:
         raise AnsibleFilterError("moves_left: " + "; ".join(errors))
@@ -85,7 +96,7 @@ def _moves_left(
         consents = with_disks.names_in("moves_offline", offline, guests)
     except ValueError as error:
         raise AnsibleFilterError(f"moves_left: {error}") from None
-    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found, off), consents, start, off)
+    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found, off), consents, start, off, lost, new)
 
 
 class FilterModule:

@@ -154,8 +154,6 @@ actions:
 
 import inspect
 import os
-import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -194,17 +192,9 @@ def host_keys(directory: str) -> list[str]:
 
 
 def _silent(peers: list[dict[str, Any]], names_asked: list[str], key_dir: str) -> list[str]:
-    """The peers that do not answer the guard's question. One whose sshd has too many callers at once is asked again."""
-    left = trust.guard_peers([peer for peer in peers if peer["name"] in names_asked and peer["asked"]], key_dir)
-    end = time.monotonic() + ASK_SECONDS
-    while left:
-        told = guard.ask_once(left)
-        left = [peer for peer in left if told[peer["name"]] is None]
-        if not left or time.monotonic() >= end:
-            break
-        # By chance, or those that were turned away together would come together again.
-        time.sleep(random.uniform(0.5, 3))
-    return [str(peer["name"]) for peer in left]
+    """The peers that do not answer the guard's question."""
+    asked = trust.guard_peers([peer for peer in peers if peer["name"] in names_asked and peer["asked"]], key_dir)
+    return [host for host, answer in guard.ask_patiently(asked, ASK_SECONDS).items() if answer is None]
 
 
 def main() -> None:

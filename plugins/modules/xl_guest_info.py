@@ -55,6 +55,18 @@ configured:
   type: list
   elements: str
   sample: [db01, web01]
+volumes:
+  description: All logical volumes of the host, as group/name.
+  returned: success
+  type: list
+  elements: str
+  sample: [vg_guests/db01-data]
+guarded:
+  description: Guests of which the autostart guard of this host asks other hosts; see M(xenfold.consolidation.migration).
+  returned: success
+  type: list
+  elements: str
+  sample: [db01]
 xen_version:
   description: Version of the Xen that runs, empty where none does.
   returned: success
@@ -94,6 +106,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import state as drbd
+from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import tags
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
@@ -141,7 +155,8 @@ def main() -> None:
         xen = xl_host.xen_runs()
         domains = xl.domains() if xen else {}
         links, _entries = xl_host.read_links(options["autostart_dir"])
-        result["configured"] = xl_host.configured(options["config_dir"])
+        result |= {"configured": xl_host.configured(options["config_dir"]), "volumes": sorted(tags.read(runner)),
+                   "guarded": sorted(guard.settings()["guests"])}
         if options["details"]:
             configs = xl.configs() if set(domains) - {DOM0} else {}
             result |= {"domains": described(domains, configs), "links": dict(sorted(links.items())),

@@ -12,7 +12,7 @@ from scene import ESTATE, HOSTS, Scene
 from tests.lab.hands import Run
 
 # Most tests have the first of them alone.
-ADDRESSES = {"live01": "10.9.0.61"} | {f"live0{number}": f"10.9.0.{61 + number}" for number in range(2, 7)}
+ADDRESSES = {"live01": "10.9.0.61"} | {f"live0{number}": f"10.9.0.{61 + number}" for number in range(2, 9)}
 GUEST = "live01"
 
 
@@ -26,12 +26,14 @@ def workload(name: str, address: str) -> dict[str, Any]:
 
 
 def placed(scene: Scene, to: Mapping[str, str], current: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The lab's estate with more guests. to: guest -> the host that it is to be on; current: the same of those that run. All others stay
-    where they are."""
+    """The lab's estate with more guests, or these alone after scene.clear(). to: guest -> the host that it is to be on; current: the same
+    of those that run. All others stay where they are."""
     estate = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))
-    workloads = [{**known, "current": scene.guests[known["name"]]} for known in estate["estate_workloads"]]
+    known = [one for one in estate["estate_workloads"] if one["name"] in scene.guests]
+    workloads = [{**one, "current": scene.guests[one["name"]]} for one in known]
     workloads += [workload(name, ADDRESSES[name]) | ({"current": current[name]} if current else {}) for name in to]
-    rules = [*estate["estate_rules"], *({"rule": "fence", "workloads": [name], "hosts": [host]} for name, host in to.items())]
+    rules = estate["estate_rules"] if known else []
+    rules += [{"rule": "fence", "workloads": [name], "hosts": [host]} for name, host in to.items()]
     return {"estate_workloads": workloads, "estate_rules": rules, "estate_policy": {"objective": "hosts", "max_moves": len(to)}}
 
 

@@ -34,7 +34,10 @@ class Scene(Hands):
         self.spoiled = False
         self.marks: dict[str, str] = {}
         # Guest -> host, by the plan of the converged pair.
-        self.guests: dict[str, str] = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))["placement"]
+        self.guests: dict[str, str] = self.planned()
+
+    def planned(self) -> dict[str, str]:
+        return dict(json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))["placement"])
 
     def on(self, host: str) -> list[str]:
         return sorted(name for name, where in self.guests.items() if where == host)
@@ -66,10 +69,17 @@ class Scene(Hands):
         """Back to the converged pair, whatever state the hosts are in."""
         self.back_to(SAVED)
         self.inventory = INVENTORY
+        self.guests = self.planned()
         self.marks = json.loads((self.folder / "marks.json").read_text(encoding="utf-8"))
         self.spoiled = False
         for host in HOSTS:
             self.wait(host, "grep -q 'Number of ports: 2' /proc/net/bonding/bond0", 60, "cat /proc/net/bonding/bond0")
+
+    def clear(self) -> None:
+        """Take away the guests of the plan, until the next restore()."""
+        for guest, host in self.guests.items():
+            self.run(host, f"rm -f /etc/xen/auto/*-{guest} /etc/xen/guests/{guest}.cfg; xl destroy {guest}")
+        self.guests = {}
 
     def copy_of_inventory(self) -> Path:
         """Its playbooks may write into that: which hosts are drained. The next restore() ends it."""

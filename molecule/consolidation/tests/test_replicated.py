@@ -69,7 +69,8 @@ def test_a_local_guest_becomes_replicated_moves_live_and_grows(fresh: Scene) -> 
     fresh.holds(HERE, f"! test -e /etc/drbd.d/xenfold-{RESOURCE}.res", f"! test -e /dev/drbd{MINOR}")
     site(fresh, settings)
     whole(fresh, HERE)
-    fresh.holds(HERE, f"cat {consoles(GUEST)} | grep -q 'guest {GUEST} disk kept'", "systemctl is-enabled -q xenfold-drbd")
+    fresh.wait(HERE, f"cat {consoles(GUEST)} | grep -q 'guest {GUEST} disk kept'", 120, f"cat {consoles(GUEST)}")
+    fresh.holds(HERE, "systemctl is-enabled -q xenfold-drbd")
     fresh.counts_on(HERE, GUEST, last)
     # The limit holds on DRBD's device.
     fresh.holds(HERE, f"grep -q '^147:{MINOR} .*wiops=2000' /sys/fs/cgroup/xenfold/guest-{GUEST}/io.max")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import keep_running
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import Hosts, keep_running
 
 try:
     from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.normalise import normalise
@@ -104,7 +104,7 @@ def _problems(planned: Planned, problem: Mapping[str, Any]) -> Iterator[dict[str
             found.setdefault(workload["current"], {})[workload["name"]] = "running"
     unknown = [workload if workload["name"] in planned.hosts else given
                for workload, given in zip(workloads, problem["workloads"], strict=True)]
-    yield keep_running({**problem, "policy": problem.get("policy") or {}, "workloads": unknown}, found)
+    yield keep_running({**problem, "policy": problem.get("policy") or {}, "workloads": unknown}, Hosts(found))
 
 
 def _few(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -36,6 +37,8 @@ CLAIMS = "/run/xenfold/autostart-claims.json"
 after are not to start them either."""
 STARTING = "/run/xenfold/starting"
 """A file for each guest, locked while a run starts it here (xl/claims.py)."""
+CREATING = "/run/xenfold/creating"
+"""The same while xl creates it, which goes on when the run is killed."""
 CLAIM_SECONDS = 60.0
 """Beyond twice the time that hosts are waited for: those that boot with this one ask within that."""
 ASK_SECONDS = 30.0
@@ -81,11 +84,11 @@ def running() -> set[str]:
 
 
 def starting() -> set[str]:
-    """Guests that a run is just starting here."""
+    """Guests that a run is just starting here, or that the xl of one that was killed still creates."""
     found = set()
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(STARTING):
-            with open(f"{STARTING}/{name}", "rb") as stream:
+    for folder in (STARTING, CREATING):
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            with contextlib.suppress(FileNotFoundError), open(f"{folder}/{name}", "rb") as stream:
                 try:
                     fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except OSError:
@@ -122,6 +125,30 @@ def ask_once(peers: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any] | N
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, min(len(peers), AT_ONCE))) as pool:
         answers = list(pool.map(lambda peer: ask(peer["command"]), peers))
     return {peer["name"]: answer for peer, answer in zip(peers, answers, strict=True)}
+
+
+def ask_patiently(peers: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, dict[str, Any] | None]:
+    """The same; those that do not answer are asked again until the time is up, since sshd turns callers away when there are too many."""
+    told: dict[str, dict[str, Any] | None] = {}
+    end = time.monotonic() + seconds
+    left = peers
+    while left:
+        told |= ask_once(left)
+        left = [peer for peer in left if told[peer["name"]] is None]
+        if not left or time.monotonic() >= end:
+            break
+        # By chance, or those that were turned away together would come together again.
+        time.sleep(random.uniform(0.5, 3))
+    return told
+
+
+def settings(config: str = CONFIG) -> dict[str, Any]:
+    """What this host guards; nothing without the file."""
+    try:
+        found: dict[str, Any] = json.loads(Path(config).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        found = {"guests": [], "peers": [], "wait_seconds": 0}
+    return found
 
 
 def ask_all(peers: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, dict[str, Any] | None]:
@@ -169,10 +196,10 @@ def write(path: str, value: Any) -> None:
         print(f"not written down: {error}", flush=True)
 
 
-def guard(settings: Mapping[str, Any], auto: str = AUTO, kept: str = HELD, claims: str = CLAIMS) -> None:
+def guard(wanted: Mapping[str, Any], auto: str = AUTO, kept: str = HELD, claims: str = CLAIMS) -> None:
     """Ask, and take away the links of what must not start here. Raises OSError when a link cannot be taken away."""
-    guests = set(settings["guests"]) & set(links(auto))
-    told = ask_all(settings["peers"], settings["wait_seconds"]) if guests else {}
+    guests = set(wanted["guests"]) & set(links(auto))
+    told = ask_all(wanted["peers"], wanted["wait_seconds"]) if guests else {}
     # Links and guests that came or went while others were waited for are somebody's will.
     there, here = links(auto), running()
     reasons, claimed = reasons_of((guests & set(there)) - here, told)
@@ -184,7 +211,7 @@ def guard(settings: Mapping[str, Any], auto: str = AUTO, kept: str = HELD, claim
     if now != before:
         write(kept, now)
     if claimed:
-        until = time.clock_gettime(time.CLOCK_BOOTTIME) + 2 * settings["wait_seconds"] + CLAIM_SECONDS
+        until = time.clock_gettime(time.CLOCK_BOOTTIME) + 2 * wanted["wait_seconds"] + CLAIM_SECONDS
         write(claims, {"guests": claimed, "until": round(until, 1)})
     for guest, reason in reasons.items():
         for path in there[guest]:
@@ -202,9 +229,8 @@ def main(arguments: Sequence[str], config: str = CONFIG, auto: str = AUTO, kept:
     if list(arguments) == ["tell"]:
         print(json.dumps(tell(auto, claims)))
         return 0
-    settings = json.loads(Path(config).read_text(encoding="utf-8"))
     if xen_runs():
-        guard(settings, auto, kept, claims)
+        guard(settings(config), auto, kept, claims)
     return 0
 
 

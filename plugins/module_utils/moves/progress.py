@@ -60,16 +60,19 @@ def check_plan(plan: Any, guests: Guests, hosts: Sequence[str]) -> list[str]:
 
 def left(
     plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[str, str], consents: Iterable[str] = (),
-    start: Iterable[Mapping[str, str]] = (), off: Iterable[str] = (),
+    start: Iterable[Mapping[str, str]] = (), off: Iterable[str] = (), lost: Iterable[str] = (),
+    new: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The steps of a plan that check_plan found sound, done or not by the state of the hosts, and what stands against going on.
 
     silent: host -> why it told nothing, as `unasked` gives it; consents: guests that may be shut down to move with their disks; start:
     those that are down in the middle of such a move, with the host that is to start them (see offline.judged); off: silent hosts without
-    power, on which nothing can run. Returns `steps` (each move with `done`), `waves` (those with steps left: `moves`, `offline`, `define`;
-    `resources`, host -> replicated disks that move live), `forget` (host -> guests that have moved away and have a link or configuration
-    left), `settled` (hosts of steps that are done), `sends` and `sends_volumes` (host -> hosts to which it is to send), `needs` (see
-    there), `lacking` (steps without consent, one line each), `problems`.
+    power, on which nothing can run; lost: those of them that had not been emptied; new: guests that have no disks there.
+
+    Returns `steps` (each move with `done`), `waves` (those with steps left: `moves`, `offline`, `define`; `resources`, host -> replicated
+    disks that move live), `forget` (host -> guests that have moved away and have a link or configuration left), `settled` (hosts of steps
+    that are done), `sends` and `sends_volumes` (host -> hosts to which it is to send), `needs` (see there), `lacking` (steps without
+    consent, one line each), `problems`.
     """
     paths: dict[str, list[Move]] = {}
     for move in plan["moves"]:
@@ -83,7 +86,7 @@ def left(
         where = starts.get(guest) or _hosts_of(guest, found)
         count = _steps_done(guest, moves, where, found, problems, guest in starts)
         if not where and moves[0]["from"] is None:
-            problems += _stored_elsewhere(guests[guest], moves[0], found)
+            problems += _has_disks_elsewhere(guests[guest], moves[0], found, lost if guest not in new else ())
         if count < len(moves):
             step = moves[count]["step"]
             for host in [end for move in moves for end in (move["from"], move["to"]) if end in silent]:
@@ -111,14 +114,21 @@ def left(
             "needs": needs((step for step in open_steps if step["method"] != DEFINE), guests)}
 
 
-def _stored_elsewhere(definition: Mapping[str, Any], move: Move, found: Found) -> list[str]:
-    """Why a guest that runs nowhere is not new on a host: its disks are on another."""
+def _has_disks_elsewhere(definition: Mapping[str, Any], move: Move, found: Found, lost: Iterable[str]) -> list[str]:
+    """Why a guest that runs nowhere does not begin with new disks. lost: hosts that may have its own."""
     guest = normalise(definition)
-    keepers = [host for host in sorted(found) if host != move["to"] and guest["name"] in found[host].get("keeps", ())]
-    if not keepers or not disks_of(guest) or names_of([guest]):
+    disks = set(disks_of(guest))
+    if not disks or names_of([guest]):
         return []
-    return [f"step {move['step']}: {guest['name']} is to be new on {move['to']}, with empty disks, and is stored and stopped on "
-            + " and ".join(keepers) + f". Write where its disks are into the inventory (current: {keepers[0]}) and plan anew"]
+    title = f"step {move['step']}: {guest['name']} is to be new on {move['to']}, with empty disks, and"
+    keepers = [host for host in sorted(found) if host != move["to"] and (
+        guest["name"] in found[host].get("keeps", ()) or disks & {(volume["volume_group"], volume["name"])
+                                                                  for volume in found[host].get("volumes", ())})]
+    if keepers:
+        return [title + f" {' and '.join(keepers)} has its disks or its configuration. Write that into the inventory (current:"
+                + f" {keepers[0]}); site.yml starts it there"]
+    names = ", ".join(sorted(lost))
+    return [title + f" its disks may be on {names}; one that is new is named by -e new_guests={guest['name']}"] if names else []
 
 
 def _sends(steps: Iterable[Move], method: str) -> dict[str, list[str]]:

@@ -24,6 +24,11 @@ def against(host: str, found: Told, problem: Mapping[str, Any], least: Any = 1) 
         lines += [f"{', '.join(there)}: runs there, or would start there"] if there else []
     else:
         lines.append("it does not answer, so nobody knows what runs there")
+    # site.yml goes by it that a host that was shut down has no disks of any guest.
+    local = {workload["name"] for workload in problem["workloads"] if (workload.get("storage") or "local") == "local"}
+    stopped = sorted(local & set(found.get(host, {}).get("stored") or ()) - set(_there(found.get(host) or {"domains": []})))
+    lines += [f"{', '.join(stopped)}: stopped there, with its disks; let site.yml start it and drain again, or remove it (guests_remove)"
+              ] if stopped else []
     # One that is down in the middle of its move may have its only whole disks there.
     moving = unfinished(found)
     lines += [f"{', '.join(moving)}: on its way; go on with what moves it, playbooks/drain.yml or apply.yml"] if moving else []

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import time
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.start import GuestError
@@ -42,21 +40,21 @@ def held(guests: Collection[str]) -> Iterator[None]:
 
 
 def check(guests: Collection[str]) -> None:
-    """Ask the hosts that could start these guests as well, by the settings of the autostart guard; without it nobody could.
+    """Ask the hosts that the autostart guard asks, where there is one. Raises GuestError when a guest must not start here.
 
-    To be called while they are `held`, so that of two hosts that start a guest at least one sees the other. Raises GuestError.
+    To be called while they are `held`, so that of two hosts that start a guest at least one sees the other. A host that does not answer
+    keeps those from starting that it could have.
     """
-    try:
-        settings = json.loads(Path(guard.CONFIG).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    settings = guard.settings(guard.CONFIG)
+    if not guests or not settings["peers"]:
         return
-    asked = sorted(set(guests) & set(settings["guests"]))
-    told = guard.ask_once(settings["peers"]) if asked else {}
-    silent = sorted(host for host, answer in told.items() if answer is None)
-    lines = [f"guest {guest!r}: {host} runs or starts it" for guest in asked for host, answer in sorted(told.items())
+    guarded = sorted(set(guests) & set(settings["guests"]))
+    told = guard.ask_patiently(settings["peers"], guard.ASK_SECONDS if guarded else 0)
+    lines = [f"guest {guest!r}: {host} runs or starts it" for guest in sorted(guests) for host, answer in sorted(told.items())
              if answer is not None and guest in answer["runs"]]
-    if silent:
-        lines.append(f"guests {', '.join(asked)}: {', '.join(silent)} could not be asked by this host whether they run there; for a host "
+    silent = sorted(host for host, answer in told.items() if answer is None)
+    if silent and guarded:
+        lines.append(f"guests {', '.join(guarded)}: {', '.join(silent)} could not be asked by this host whether they run there; for a host "
                      "without power say so (hosts_off)")
     if lines:
-        raise GuestError("; ".join(lines) + ". No guest was started")
+        raise GuestError("; ".join(lines) + ". No guest was changed")

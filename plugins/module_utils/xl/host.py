@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import read_texts
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import DRBD
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.guard import CREATING
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.cpus import Placing
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.devices import needs_of_disk, needs_of_network
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.parse import DOM0, INCOMING, LEFT, NAMELESS, Domain
@@ -31,8 +32,6 @@ ORDERED = "/var/lib/xen/userdata-d.{domid}.{uuid}.xl"
 tools/xl/xl_vmcontrol.c)."""
 OVMF = "/usr/share/ovmf/OVMF.fd"
 """Where Debian's libxl looks for it; of its package ovmf."""
-CREATING = "/run/xenfold/creating"
-"""A file for each guest that is being created."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit import findings, planned, text
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.guests import Guests, Wanted, settings
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import keep_running
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import Hosts, keep_running
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.files import encode
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.normalise import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
@@ -154,7 +154,7 @@ def test_a_plan_is_known_again_wherever_its_guests_were(current: dict[str, str],
     for workload in problem["workloads"] if not kept else []:
         workload.update({"current": current[workload["name"]]} if workload["name"] in current else {})
     there = {host: {name: "running" for name, where in current.items() if where == host} for host in HOSTS}
-    plan = encode(place(keep_running(problem, there) if kept else problem))
+    plan = encode(place(keep_running(problem, Hosts(there)) if kept else problem))
     assert planned.read(plan, problem).note == ""
     for workload in problem["workloads"]:
         workload["demand"] = {"memory_mib": 3001}

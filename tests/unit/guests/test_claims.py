@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, claims
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.plan import Places, Steps
@@ -22,6 +23,8 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(guard, "CONFIG", str(tmp_path / "guard.json"))
     monkeypatch.setattr(guard, "STARTING", str(tmp_path / "starting"))
     monkeypatch.setattr(guard, "CAPABILITIES", str(tmp_path / "none"))
+    monkeypatch.setattr(guard, "CREATING", str(tmp_path / "creating"))
+    monkeypatch.setattr(guard, "ASK_SECONDS", 1.0)
     monkeypatch.setattr(claims, "_LOOK_SECONDS", 0.2)
     return tmp_path
 
@@ -49,10 +52,16 @@ def test_others_see_what_is_being_started_while_it_lasts(run: Path) -> None:
             pass
     with claims.held(["web01"]):
         pass
+    # The xl that creates it goes on when the run is killed.
+    (run / "creating").mkdir()
+    with open(run / "creating" / "web01", "wb") as creating:
+        fcntl.flock(creating, fcntl.LOCK_EX)
+        assert guard.tell(str(run / "auto"), str(run / "claims"))["runs"] == ["web01"]
 
 
 @pytest.mark.parametrize(("peers", "text"), [
-    ([peer("xen02", ["web01"]), peer("xen03")], "guest 'web01': xen02 runs or starts it. No guest was started"),
+    ([peer("xen02", ["web01"]), peer("xen03")], "guest 'web01': xen02 runs or starts it. No guest was changed"),
+    ([peer("xen02", ["local01"]), peer("xen03")], "guest 'local01': xen02 runs or starts it. No guest was changed"),
     ([peer("xen02", ["web01"]), peer("xen03", code=255)],
      "guest 'web01': xen02 runs or starts it; guests db01, web01: xen03 could not be asked by this host whether they run there;"),
 ])
@@ -66,14 +75,26 @@ def test_no_guest_starts_that_another_host_has(run: Path, peers: list[dict[str, 
 def test_what_does_not_keep_a_guest_from_starting(run: Path) -> None:
     claims.check(["web01"])
     # Another guest; a link, of which the controller was told; a plan that is carried out, which may be this one.
-    settings(run, peer("xen02", ["db01", "local01"], ["web01"]))
+    settings(run, peer("xen02", ["db01"], ["web01"]))
     claims.check(["web01", "local01"])
-    # A guest with disks of its own could be nowhere else.
+    # A guest with disks of its own is not on a host that does not answer: it has none of them.
     settings(run, peer("xen02", code=255))
     claims.check(["local01"])
 
 
-def test_xl_is_not_asked_to_start_what_another_host_has(run: Path) -> None:
+def test_one_that_is_called_too_often_is_asked_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "ASK_SECONDS", 30.0)
+    first = f"test -e {run}/asked || {{ touch {run}/asked; exit 255; }}; "
+    busy = peer("xen02")
+    settings(run, {**busy, "command": ["sh", "-c", first + busy["command"][2]]})
+    claims.check(["web01"])
+    assert (run / "asked").exists()
+
+
+def test_nothing_is_changed_when_another_host_has_it(run: Path) -> None:
     settings(run, peer("xen02", ["web01"]))
+    places = Places(str(run / "guests"), str(run / "auto"))
+    steps = Steps(files=[WantedFile(places.config("web01"), "", 0o640)], link={str(run / "auto" / "10-web01"): "x"}, start=["web01"])
     with pytest.raises(GuestError, match="xen02 runs or starts it"):
-        apply.carry_out(None, [{"name": "web01"}], Steps(start=["web01"]), Places(str(run), str(run)), 1, 1)
+        apply.carry_out(None, [{"name": "web01"}], steps, places, 1, 1)
+    assert sorted(entry.name for entry in run.iterdir()) == ["guard.json", "starting"]

@@ -57,6 +57,7 @@ class Host:
             monkeypatch.setattr(guard, name, str(value))
         monkeypatch.setattr(guard, "PAUSE_SECONDS", 0.1)
         monkeypatch.setattr(guard, "STARTING", str(folder / "starting"))
+        monkeypatch.setattr(guard, "CREATING", str(folder / "creating"))
         self.lists()
 
     def lists(self, *names, code=0):

@@ -7,7 +7,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.xenfold.consolidation.plugins.filter import move_peers, moves_judged, moves_left, moves_out, moves_problems
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import progress
 
-from tests.unit.moves.samples import PAUSED, RUNNING, SUSPENDED, domain, guest, host, move, plan, size, uuid_of
+from tests.unit.moves.samples import PAUSED, RUNNING, SUSPENDED, domain, guest, host, move, plan, size, uuid_of, volume
 
 GUESTS = {name: guest(name) for name in ("web01", "web02", "db01", "new01")}
 HOSTS = ["xen01", "xen02", "xen03"]
@@ -65,18 +65,22 @@ def test_a_guest_that_only_starts_with_its_host():
     assert (done(left(new)), left(new)["problems"]) == ([1], [])
 
 
-def test_a_guest_that_is_stopped_elsewhere_is_not_new():
+def test_a_guest_with_disks_elsewhere_is_not_new():
     own = guest("disk01", disks=[{"name": "root", "size_gib": 1, "volume_group": "vg0"}])
     new = plan(move(1, "disk01", None, "xen02"))
 
-    def problems(definition, keeper):
-        found = {name: host(keeps=["disk01"] if name == keeper else []) for name in HOSTS}
-        return moves_left._moves_left(new, found, {"disk01": definition}, HOSTS, HOSTS)["problems"]
+    def problems(definition, of_xen01, lost=(), named=()):
+        found = {"xen01": host(**of_xen01), "xen02": host()}
+        return moves_left._moves_left(new, found, {"disk01": definition}, HOSTS, HOSTS[:2], (), (), HOSTS[2:], lost, named)["problems"]
 
-    [problem] = problems(own, "xen01")
-    assert problem.startswith("step 1: disk01 is to be new on xen02, with empty disks, and is stored and stopped on xen01. Write where")
-    # It was begun there; its disks are reached from everywhere.
-    assert problems(own, "xen02") == [] == problems(guest("disk01"), "xen01")
+    title = "step 1: disk01 is to be new on xen02, with empty disks, and"
+    for told in ({"keeps": ["disk01"]}, {"volumes": [volume("disk01-root")]}):
+        [problem] = problems(own, told)
+        assert problem.startswith(f"{title} xen01 has its disks or its configuration. Write that into the inventory (current: xen01)")
+    assert problems(own, {}, ["xen03"]) == [f"{title} its disks may be on xen03; one that is new is named by -e new_guests=disk01"]
+    # xen03 was emptied; it is new; it has none; they are reached from everywhere.
+    anywhere = guest("disk01")
+    assert problems(own, {}) == problems(own, {}, ["xen03"], ["disk01"]) == problems(anywhere, {"keeps": ["disk01"]}, ["xen03"]) == []
 
 
 @pytest.mark.parametrize(("found", "text"), [

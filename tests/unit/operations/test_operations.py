@@ -17,7 +17,7 @@ from ansible_collections.xenfold.consolidation.plugins.filter.rebalance import F
 from ansible_collections.xenfold.consolidation.plugins.filter.recover import FilterModule as Recover
 from ansible_collections.xenfold.consolidation.plugins.filter.unfit import FilterModule as Unfit
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit import planned
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import keep_running
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import Hosts, keep_running
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
 
 from tests.unit.audit.answers import good
@@ -208,7 +208,7 @@ def test_the_same_question_has_the_same_answer() -> None:
 def test_the_plan_that_site_makes_beside_a_drained_host_is_that_of_the_estate() -> None:
     """The audit compares guests with it, wherever they were when it was made."""
     estate = problem({"a": 300, "b": 300, "waits": 300, "new": 300}, xen03="drain", waits={"current": "xen03", "storage": "local"})
-    plan = place(keep_running(estate, {"xen01": {"a": "running"}, "xen03": {"b": "running"}}))
+    plan = place(keep_running(estate, Hosts({"xen01": {"a": "running"}, "xen03": {"b": "running"}})))
     assert set(plan["placement"]) == {"a", "b", "new"}
     assert "rules or policy" not in planned.read(json.dumps(plan), estate).note
     estate["workloads"].pop(2)

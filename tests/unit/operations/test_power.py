@@ -55,6 +55,14 @@ def test_what_keeps_a_host_on(found: dict[str, Any], hosts: dict[str, Any], told
     assert len(lines) == len(told) and all(part in line for part, line in zip(told, lines, strict=True)), lines
 
 
+def test_a_guest_that_is_stopped_with_its_disks_keeps_a_host_on() -> None:
+    found = {"a": on(stored=["local01", "shared01", "stranger"])}
+    hosts = {"a": {**DRAINED, "power_spares": 0}, "b": {}}
+    workloads = [{"name": "local01"}, {"name": "shared01", "storage": "shared"}]
+    [line] = power.against("a", found, problem(hosts, *workloads), 0)
+    assert line.startswith("local01: stopped there, with its disks; let site.yml start it and drain again, or remove it")
+
+
 def test_second_copies_keep_a_host_on() -> None:
     estate = problem({"a": DRAINED, "b": {}}, {"name": "web01", "replica": "a"}, {"name": "db01"})
     lines = power.against("a", {"a": on(), "b": on()}, estate)

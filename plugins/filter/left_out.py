@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, The Xenfold Authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: left_out
+short_description: Guests that are not planned, since nobody knows where their disks are or their host drains
+version_added: 0.1.0
+author: The Xenfold Authors (@xenfold)
+description:
+  - Names the workloads that P(xenfold.consolidation.keep_running#filter) leaves out of a problem, with the reason. They would begin
+    elsewhere with empty disks.
+positional: found, guests, stored, unknown, new
+options:
+  _input:
+    description: A problem of P(xenfold.consolidation.placement#module), as M(xenfold.consolidation.estate) returns it.
+    type: dict
+    required: true
+  found:
+    description: What hosts have, as host -> guest -> state; the guests are those that M(xenfold.consolidation.xl_guest_info) returns.
+    type: dict
+    required: true
+  guests:
+    description: Definitions of the guests of the estate by name.
+    type: dict
+    default: {}
+  stored:
+    description: What hosts have stored, as host -> what M(xenfold.consolidation.xl_guest_info) returned.
+    type: dict
+    default: {}
+  unknown:
+    description: Hosts that told nothing, and may have guests' disks. One that was emptied and shut down is none.
+    type: list
+    elements: str
+    default: []
+  new:
+    description: Guests that are new, although there are hosts in O(unknown).
+    type: list
+    elements: str
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Tell what waits for xen03
+  ansible.builtin.debug:
+    msg: "{{ read.estate.problem | xenfold.consolidation.left_out(found, read.estate.guests, stored, ['xen03']) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Guest -> why it is left out.
+  type: dict
+"""
+
+from typing import Any
+
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import left_out
+from ansible_collections.xenfold.consolidation.plugins.plugin_utils.found_hosts import judge
+
+
+def _left_out(problem: Any, *told: Any, **named: Any) -> dict[str, str]:
+    left: dict[str, str] = judge("left_out", left_out, problem, *told, **named)
+    return left
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"left_out": _left_out}
