@@ -13,9 +13,9 @@ from scene import HOSTS, Scene
 
 from tests.lab.hands import ROUNDS
 
-MOVES = 100 if ROUNDS >= 10 else 5
+MOVES = 10 * ROUNDS if ROUNDS >= 5 else 5
 # One plan moves all of them; what it costs beside its moves is the same for any number.
-GUESTS = list(ADDRESSES)[:8 if ROUNDS >= 10 else 3]
+GUESTS = list(ADDRESSES)[:8 if ROUNDS >= 5 else 3]
 # Half a second apart, from xen01.
 PINGS = "/run/moves-pings-{}"
 # What Xen may keep for itself beyond what it had: page tables of dom0, event channels.
