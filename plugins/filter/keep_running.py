@@ -13,34 +13,7 @@ description:
   - A host has the guests that are in O(found), and those that run nowhere, have their disks on one host (C(storage) is V(local)), and of
     which it has disks or the configuration.
   - Leaves out the workloads that P(xenfold.consolidation.left_out#filter) names.
-positional: found, guests, stored, unknown, new
-options:
-  _input:
-    description: A problem of P(xenfold.consolidation.placement#module), as M(xenfold.consolidation.estate) returns it.
-    type: dict
-    required: true
-  found:
-    description: What hosts have, as host -> guest -> state; the guests are those that M(xenfold.consolidation.xl_guest_info) returns.
-    type: dict
-    required: true
-  guests:
-    description: Definitions of the guests of the estate by name.
-    type: dict
-    default: {}
-  stored:
-    description: What hosts have stored, as host -> what M(xenfold.consolidation.xl_guest_info) returned.
-    type: dict
-    default: {}
-  unknown:
-    description: Hosts that told nothing, and may have guests' disks. One that was emptied and shut down is none.
-    type: list
-    elements: str
-    default: []
-  new:
-    description: Guests that are new, although there are hosts in O(unknown).
-    type: list
-    elements: str
-    default: []
+extends_documentation_fragment: xenfold.consolidation.found_hosts
 """
 
 EXAMPLES = r"""
