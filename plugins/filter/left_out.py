@@ -21,7 +21,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Guest -> why it is left out.
+  description: Guest -> C(why) it is left out, and whether it C(waits) for a host, or a person has to look.
   type: dict
 """
 
@@ -31,8 +31,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.runni
 from ansible_collections.xenfold.consolidation.plugins.plugin_utils.found_hosts import judge
 
 
-def _left_out(problem: Any, *told: Any, **named: Any) -> dict[str, str]:
-    left: dict[str, str] = judge("left_out", left_out, problem, *told, **named)
+def _left_out(problem: Any, *told: Any, **named: Any) -> dict[str, dict[str, Any]]:
+    left: dict[str, dict[str, Any]] = judge("left_out", left_out, problem, *told, **named)
     return left
 
 

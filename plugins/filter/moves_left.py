@@ -9,7 +9,7 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Takes the steps of a plan that are done as done when the hosts say so, not by any journal.
-positional: found, guests, hosts, limited, offline, start, off, lost, new
+positional: found, guests, hosts, limited, offline, start, off, lost, new, local
 options:
   _input:
     description: The plan, as P(xenfold.consolidation.placement#module) wrote it.
@@ -57,6 +57,11 @@ options:
     type: list
     elements: str
     default: []
+  local:
+    description: Guests with disks on one host alone.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -85,10 +90,13 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import
 
 def _moves_left(
     plan: Any, found: Any, guests: Any, hosts: Any, limited: Any, offline: Any = (), start: Any = (), off: Any = (),
-    lost: Any = (), new: Any = (),
+    lost: Any = (), new: Any = (), local: Any = (),
 ) -> dict[str, Any]:
-    plan, found, guests, hosts, limited, offline, start, off, lost, new = plain(
-        [plan, found, guests, list(hosts), list(limited), offline, list(start), list(off), list(lost), list(new)])
+    plan, found, guests, hosts, limited, offline, start, off, lost, new, local = plain(
+        [plan, found, guests, list(hosts), list(limited), offline, list(start), list(off), list(lost), list(new), list(local)])
+    strange = sorted(set(new) - set(guests))
+    if strange:
+        raise AnsibleFilterError(f"moves_left: new_guests: value {', '.join(strange)!r}, allowed guests of the estate")
     errors = progress.check_plan(plan, guests, hosts)
     if errors:
         raise AnsibleFilterError("moves_left: " + "; ".join(errors))
@@ -96,7 +104,7 @@ def _moves_left(
         consents = with_disks.names_in("moves_offline", offline, guests)
     except ValueError as error:
         raise AnsibleFilterError(f"moves_left: {error}") from None
-    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found, off), consents, start, off, lost, new)
+    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found, off), consents, start, off, lost, new, local)
 
 
 class FilterModule:

@@ -10,7 +10,7 @@ author: The Xenfold Authors (@xenfold)
 description:
   - A host may be shut down when it is drained, answers, has nothing that runs or would start there, and leaves enough hosts of its pool
     on that have no guests and could take some, by its C(power_spares).
-positional: host, problem, spares
+positional: host, problem, guests, spares
 options:
   _input:
     description: What M(xenfold.consolidation.xl_move_info) returned, by host, of those that answered.
@@ -24,6 +24,10 @@ options:
     description: The problem of the estate, as M(xenfold.consolidation.estate) returns it.
     type: dict
     required: true
+  guests:
+    description: Definitions of the guests of the estate by name.
+    type: dict
+    required: true
   spares:
     description: The C(power_spares) of the host.
     type: int
@@ -33,7 +37,7 @@ options:
 EXAMPLES = r"""
 - name: Show what keeps xen03 on
   ansible.builtin.debug:
-    msg: "{{ found | xenfold.consolidation.stays_on('xen03', estate.problem) }}"
+    msg: "{{ found | xenfold.consolidation.stays_on('xen03', estate.problem, estate.guests) }}"
 """
 
 RETURN = r"""
@@ -49,8 +53,8 @@ from typing import Any
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.power import against
 
 
-def _stays_on(found: dict[str, Any], host: str, problem: dict[str, Any], spares: Any = 1) -> list[str]:
-    return against(host, found, problem, spares)
+def _stays_on(found: dict[str, Any], host: str, problem: dict[str, Any], guests: dict[str, Any], spares: Any = 1) -> list[str]:
+    return against(host, found, problem, guests, spares)
 
 
 class FilterModule:

@@ -415,7 +415,7 @@ unmanaged:
   sample: [old01]
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
@@ -427,7 +427,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.limits impor
 from ansible_collections.xenfold.consolidation.plugins.module_utils.limits.wanted import check_visitors
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.unlogged import UnloggedModule
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, cpuid, plan
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, claims, cpuid, plan
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import WAYS, Consents
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
 
@@ -447,6 +447,12 @@ def diffs(steps: plan.Steps, texts: Any) -> list[dict[str, str]]:
     """Configurations before and after, and one line for everything else."""
     rest = "".join(f"{action.line()}\n" for action in steps.actions() if action.verb != "write")
     return [file_diff(file, texts) for file in steps.files] + ([{"prepared": rest}] if rest else [])
+
+
+def refuse(module: UnloggedModule, result: Mapping[str, Any], obstacles: Sequence[str]) -> None:
+    """End the module before anything is changed, when there are obstacles."""
+    if obstacles:
+        module.fail_json(msg="No guest was changed: " + "; ".join(obstacles), obstacles=list(obstacles), **{**result, "changed": False})
 
 
 def main() -> None:
@@ -513,14 +519,16 @@ def main() -> None:
             "diff": bounds.diffs() + diffs(steps, host.texts),
             "limits": bounds.told(),
         }
-        if steps.obstacles:
-            module.fail_json(msg="No guest was changed: " + "; ".join(steps.obstacles), obstacles=steps.obstacles,
-                             **(result | {"changed": False}))
+        refuse(module, result, steps.obstacles)
         pending, failed = steps.pending, list[str]()
         if actions and not module.check_mode:
-            # Before guests start, so that one with limits is never without.
-            limits.apply(runner, bounds)
-            for line in apply.carry_out(xl, guests, steps, places, options["stop_seconds"], options["wait_seconds"]):
+            # Those to be started anew run here until then, so nobody is asked about them.
+            with claims.held({*steps.start, *(renewal.guest for renewal in steps.renew)}):
+                refuse(module, result, claims.against(steps.start))
+                # Before guests start, so that one with limits is never without.
+                limits.apply(runner, bounds)
+                left = apply.carry_out(xl, guests, steps, places, options["stop_seconds"], options["wait_seconds"])
+            for line in left:
                 module.warn(line)
             if steps.live or steps.renew:
                 host = apply.read(xl, guests, places)

@@ -78,7 +78,7 @@ def test_another_host_is_just_starting_the_guest(fresh: Scene) -> None:
     fresh.run("xen02", f"systemd-run -q --unit=starts flock /run/xenfold/starting/{GUEST} sleep infinity")
     settings = wanted(fresh, "xen01")
     plan(fresh, settings)
-    refused(apply(fresh, settings), f"guest '{GUEST}': xen02 runs or starts it. No guest was changed")
+    refused(apply(fresh, settings), f"No guest was changed: guest '{GUEST}': xen02 runs or starts it")
     fresh.holds("xen01", f"! test -e /etc/xen/guests/{GUEST}.cfg", f"! test -L /etc/xen/auto/10-{GUEST}")
     assert where(fresh) == {"xen01": [], "xen02": []}
     fresh.run("xen02", "systemctl stop starts")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import volume_name
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import SUFFIX
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_send import MOVED_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,14 @@ class Hosts:
     stored: Mapping[str, Mapping[str, Collection[str]]] = field(default_factory=dict)
     unknown: Collection[str] = ()
     new: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class _Left:
+    """Why a guest is not planned; waits: for a host, and no person has to look."""
+
+    why: str
+    waits: bool = True
 
 
 def placed(given: Mapping[str, Any], home: str) -> dict[str, Any]:
@@ -45,7 +54,7 @@ def keep_running(problem: Mapping[str, Any], hosts: Hosts, guests: Mapping[str, 
     What has its disks on one host never begins elsewhere with empty ones: a guest that is stopped stays where they are. Without its
     definition in `guests` (name -> definition) a workload has none. Those of `left_out` are not in the problem.
 
-    Raises ValueError when it is not clear which host has a guest.
+    Raises ValueError when two hosts have one guest.
     """
     homes, left = _judged(problem, hosts, guests or {})
     drained = _drained(problem)
@@ -69,16 +78,16 @@ def keep_running(problem: Mapping[str, Any], hosts: Hosts, guests: Mapping[str, 
             "policy": {**problem["policy"], "max_moves": 0}}
 
 
-def left_out(problem: Mapping[str, Any], hosts: Hosts, guests: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, str]:
-    """Guest -> why it is not planned. Raises ValueError as `keep_running` does."""
-    return _judged(problem, hosts, guests or {})[1]
+def left_out(problem: Mapping[str, Any], hosts: Hosts, guests: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, dict[str, Any]]:
+    """Guest -> `why` it is not planned, and whether it `waits` for a host, or a person has to look. Raises ValueError."""
+    return {name: {"why": left.why, "waits": left.waits} for name, left in _judged(problem, hosts, guests or {})[1].items()}
 
 
 def _drained(problem: Mapping[str, Any]) -> set[str]:
     return {host["name"] for host in problem.get("hosts") or () if host.get("state") == "drain"}
 
 
-def _judged(problem: Mapping[str, Any], hosts: Hosts, guests: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
+def _judged(problem: Mapping[str, Any], hosts: Hosts, guests: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, _Left]]:
     """Guest -> the host that has it; guest -> why it is left out."""
     homes: dict[str, str] = {}
     for host in sorted(hosts.found):
@@ -87,24 +96,23 @@ def _judged(problem: Mapping[str, Any], hosts: Hosts, guests: Mapping[str, Mappi
                 raise ValueError(f"guest '{guest}': {homes[guest]} and {host} both have it (running, or starting with the host); "
                                  "decide which one is right, and stop it or remove its autostart link on the other")
             homes[guest] = host
-    left: dict[str, str] = {}
-    drained, unknown = _drained(problem), sorted(hosts.unknown)
+    left: dict[str, _Left] = {}
+    drained = _drained(problem)
     for given in problem["workloads"]:
-        name, storage, current = given["name"], given.get("storage") or "local", given.get("current")
+        name, current = given["name"], given.get("current")
         if name in homes:
             continue
-        local = storage == "local" and any(not disk.get("cdrom") for disk in guests.get(name, {}).get("disks") or ())
-        if local and (home := _stopped_on(guests[name], hosts.stored)):
-            if current not in (None, home):
-                raise ValueError(f"guest '{name}': current: value '{current}', allowed {home}, where it is stopped, with its disks or its"
-                                 " configuration")
+        home: str | _Left | None = None
+        if (given.get("storage") or "local") == "local" and has_disks(guests.get(name, {})):
+            home = _stopped_on(guests[name], current, hosts)
+        if isinstance(home, _Left):
+            left[name] = home
+        elif home:
             homes[name] = home
             if home in drained:
-                left[name] = f"it is stopped on {home}, which drains"
+                left[name] = _Left(f"it is stopped on {home}, which drains")
         elif current in drained and _bound(given, drained):
-            left[name] = f"its disks are on {current}, which drains"
-        elif local and unknown and name not in hosts.new and current not in unknown:
-            left[name] = f"its disks may be on {', '.join(unknown)}; one that is new is named by -e new_guests={name}"
+            left[name] = _Left(f"its disks are on {current}, which drains")
     return homes, left
 
 
@@ -114,17 +122,40 @@ def _bound(workload: Mapping[str, Any], drained: Collection[str]) -> bool:
     return workload.get("movable") is False or (workload.get("storage") != "shared" and replica in (None, *drained))
 
 
-def _stopped_on(guest: Mapping[str, Any], stored: Mapping[str, Mapping[str, Collection[str]]]) -> str | None:
-    """The host that has the disks or the configuration of a guest that runs nowhere, if any has."""
-    volumes = {f"{disk['volume_group']}/{volume_name(guest['name'], disk['name'])}"
-               for disk in guest["disks"] if disk.get("volume_group")}
-    # In the middle of a move with its disks neither host may have them under their own names.
-    for wanted in (volumes, {f"{volume}{SUFFIX}" for volume in volumes}):
-        homes = [host for host, there in sorted(stored.items())
-                 if wanted & set(there["volumes"]) or (wanted is volumes and guest["name"] in there["configured"])]
-        if len(homes) > 1:
-            raise ValueError(f"guest '{guest['name']}': {' and '.join(homes)} have disks or a configuration of it, and it runs on none of"
-                             " them; find out which has its data, and remove or rename what the other has")
-        if homes:
+def has_disks(guest: Mapping[str, Any]) -> bool:
+    return any(not disk.get("cdrom") for disk in guest.get("disks") or ())
+
+
+def volumes_of(guest: Mapping[str, Any]) -> set[str]:
+    """The volumes of a guest's disks, as group/name."""
+    return {f"{disk['volume_group']}/{volume_name(guest['name'], disk['name'])}" for disk in guest["disks"] if disk.get("volume_group")}
+
+
+def _stopped_on(guest: Mapping[str, Any], current: str | None, hosts: Hosts) -> str | _Left | None:
+    """The host that has the disks of a guest with disks on one host, which runs nowhere; or why it is left out; None when it is new.
+
+    Volumes count more than a configuration, which may be old; without any volume it tells where they should be.
+    """
+    name, unknown = guest["name"], sorted(hosts.unknown)
+    volumes = volumes_of(guest)
+
+    def where(wanted: Collection[str]) -> list[str]:
+        return [host for host, there in sorted(hosts.stored.items()) if set(wanted) & set(there["volumes"])]
+
+    homes = where(volumes)
+    if not homes and (halves := where([volume + suffix for volume in volumes for suffix in (SUFFIX, MOVED_SUFFIX)])):
+        return _Left(f"its disks are in the middle of a move ({', '.join(halves)}); playbooks/apply.yml goes on with that", waits=False)
+    configured = [host for host, there in sorted(hosts.stored.items()) if name in there["configured"]]
+    # A host that tells nothing may have more than that.
+    if not homes and (name in hosts.new or not unknown or (not volumes and current not in unknown)):
+        homes = configured
+    if len(homes) > 1:
+        return _Left(f"{' and '.join(homes)} have disks or a configuration of it, and it runs on none of them; find out which has its data,"
+                     " and remove or rename what the other has", waits=False)
+    if homes:
+        if current in (None, *homes):
             return homes[0]
+        return _Left(f"current: value {current!r}, allowed {homes[0]}, which has its disks or its configuration", waits=False)
+    if unknown and name not in hosts.new and current not in unknown:
+        return _Left(f"its disks may be on {', '.join(unknown)}; one that is new is named by -e new_guests={name}")
     return None

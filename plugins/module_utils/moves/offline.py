@@ -82,7 +82,8 @@ def problems(move: Move, definition: Mapping[str, Any], found: Found) -> list[st
         told = ", ".join(names)
         return [f"its disks are replicated ({told}) and move live, to their replica alone (docs/guests.md, Replicated disks)"]
     if not volumes.disks_of(definition):
-        lines.append("it has no volumes to copy; shut it down, write where it goes into the inventory (current), and let site.yml start it")
+        lines.append("it has no volumes to copy; shut it down, bring its disks, remove its configuration here, write where it goes into"
+                     " the inventory (current), and let site.yml start it")
     for disk in definition["disks"]:
         if disk["backend"]:
             lines.append(f"its disk {disk['vdev']} is served by {disk['backend']}, and only volumes of the host itself are copied")

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import has_disks, volumes_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline, owner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volumes import disks_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import needs_of
 
 Found = Mapping[str, Mapping[str, Any]]
@@ -61,13 +61,14 @@ def check_plan(plan: Any, guests: Guests, hosts: Sequence[str]) -> list[str]:
 def left(
     plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[str, str], consents: Iterable[str] = (),
     start: Iterable[Mapping[str, str]] = (), off: Iterable[str] = (), lost: Iterable[str] = (),
-    new: Iterable[str] = (),
+    new: Iterable[str] = (), local: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The steps of a plan that check_plan found sound, done or not by the state of the hosts, and what stands against going on.
 
     silent: host -> why it told nothing, as `unasked` gives it; consents: guests that may be shut down to move with their disks; start:
     those that are down in the middle of such a move, with the host that is to start them (see offline.judged); off: silent hosts without
-    power, on which nothing can run; lost: those of them that had not been emptied; new: guests that have no disks there.
+    power, on which nothing can run; lost: those of them that had not been emptied; new: guests that have no disks there;
+    local: guests with disks on one host alone.
 
     Returns `steps` (each move with `done`), `waves` (those with steps left: `moves`, `offline`, `define`; `resources`, host -> replicated
     disks that move live), `forget` (host -> guests that have moved away and have a link or configuration left), `settled` (hosts of steps
@@ -85,7 +86,7 @@ def left(
     for guest, moves in sorted(paths.items()):
         where = starts.get(guest) or _hosts_of(guest, found)
         count = _steps_done(guest, moves, where, found, problems, guest in starts)
-        if not where and moves[0]["from"] is None:
+        if not where and moves[0]["from"] is None and guest in local:
             problems += _has_disks_elsewhere(guests[guest], moves[0], found, lost if guest not in new else ())
         if count < len(moves):
             step = moves[count]["step"]
@@ -116,19 +117,19 @@ def left(
 
 def _has_disks_elsewhere(definition: Mapping[str, Any], move: Move, found: Found, lost: Iterable[str]) -> list[str]:
     """Why a guest that runs nowhere does not begin with new disks. lost: hosts that may have its own."""
-    guest = normalise(definition)
-    disks = set(disks_of(guest))
-    if not disks or names_of([guest]):
+    name = definition["name"]
+    if not has_disks(definition):
         return []
-    title = f"step {move['step']}: {guest['name']} is to be new on {move['to']}, with empty disks, and"
+    volumes = volumes_of(definition)
+    title = f"step {move['step']}: {name} is to be new on {move['to']}, with empty disks, and"
     keepers = [host for host in sorted(found) if host != move["to"] and (
-        guest["name"] in found[host].get("keeps", ()) or disks & {(volume["volume_group"], volume["name"])
-                                                                  for volume in found[host].get("volumes", ())})]
+        name in found[host].get("keeps", ())
+        or volumes & {f"{volume['volume_group']}/{volume['name']}" for volume in found[host].get("volumes", ())})]
     if keepers:
         return [title + f" {' and '.join(keepers)} has its disks or its configuration. Write that into the inventory (current:"
                 + f" {keepers[0]}); site.yml starts it there"]
     names = ", ".join(sorted(lost))
-    return [title + f" its disks may be on {names}; one that is new is named by -e new_guests={guest['name']}"] if names else []
+    return [title + f" its disks may be on {names}; one that is new is named by -e new_guests={name}"] if names else []
 
 
 def _sends(steps: Iterable[Move], method: str) -> dict[str, list[str]]:

@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import has_disks, volumes_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.running import STARTS_ONLY, Told, unfinished
 
 SPARES = "power_spares"
 
 
-def against(host: str, found: Told, problem: Mapping[str, Any], least: Any = 1) -> list[str]:
+def against(
+    host: str, found: Told, problem: Mapping[str, Any], guests: Mapping[str, Mapping[str, Any]], least: Any = 1,
+) -> list[str]:
     """Everything that stands against it, one line each; empty when nothing does.
 
     found: host -> the answer of xl_move_info, of those that answered; problem: that of the estate, in which a host that is drained or off
@@ -24,11 +27,10 @@ def against(host: str, found: Told, problem: Mapping[str, Any], least: Any = 1) 
         lines += [f"{', '.join(there)}: runs there, or would start there"] if there else []
     else:
         lines.append("it does not answer, so nobody knows what runs there")
-    # site.yml goes by it that a host that was shut down has no disks of any guest.
-    local = {workload["name"] for workload in problem["workloads"] if (workload.get("storage") or "local") == "local"}
-    stopped = sorted(local & set(found.get(host, {}).get("stored") or ()) - set(_there(found.get(host) or {"domains": []})))
-    lines += [f"{', '.join(stopped)}: stopped there, with its disks; let site.yml start it and drain again, or remove it (guests_remove)"
-              ] if stopped else []
+    stopped = _stopped(host, found, problem, guests)
+    if stopped:
+        lines.append(f"{', '.join(stopped)}: stopped there, with disks or configuration; take the host back (return.yml), let site.yml"
+                     " start it, and drain again; or remove it (guests_remove)")
     # One that is down in the middle of its move may have its only whole disks there.
     moving = unfinished(found)
     lines += [f"{', '.join(moving)}: on its way; go on with what moves it, playbooks/drain.yml or apply.yml"] if moving else []
@@ -44,6 +46,18 @@ def against(host: str, found: Told, problem: Mapping[str, Any], least: Any = 1) 
         lines.append(f"{SPARES}: value {least}, so as many hosts of its pool that could take guests have to stay on without any; there"
                      f" would be {len(spare)}{': ' + ', '.join(spare) if spare else ''}")
     return lines
+
+
+def _stopped(host: str, found: Told, problem: Mapping[str, Any], guests: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Guests with disks on one host that run nowhere, and of which this host has some or the configuration. site.yml goes by it that a host
+    which was shut down has no guest's disks."""
+    told = found.get(host, {})
+    volumes = {f"{volume['volume_group']}/{volume['name']}" for volume in told.get("volumes") or ()}
+    running = {name for answer in found.values() for name in _there(answer)}
+    local = [guests[workload["name"]] for workload in problem["workloads"]
+             if (workload.get("storage") or "local") == "local" and workload["name"] in guests]
+    return sorted(guest["name"] for guest in local if has_disks(guest) and guest["name"] not in running and (
+        guest["name"] in (told.get("stored") or ()) or volumes & volumes_of(guest)))
 
 
 def _there(told: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, read_texts, write_atomically
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import before, claims
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import before
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import LiveChange
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl, destroy
@@ -156,19 +156,16 @@ def carry_out(
     xl: Xl, guests: Sequence[Guest], steps: Steps, places: Places, stop_seconds: int, wait_seconds: int
 ) -> list[str]:
     """All steps in their order; what guests did not do in time, one line each. Raises GuestError when one cannot be started."""
-    # Those to be started anew run here until then, so nobody is asked about them.
-    with claims.held({*steps.start, *(renewal.guest for renewal in steps.renew)}):
-        claims.check(steps.start)
-        write(steps, places)
-        for path in steps.withdraw.values():
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-        change_live(xl, steps.live)
-        clear(xl, steps, wait_seconds)
-        starting = [guest for guest in guests if guest["name"] in steps.start]
-        start_all(xl, [guest for guest in starting if guest["name"] not in steps.late], places, wait_seconds)
-        left = renew(xl, guests, steps, places, stop_seconds, wait_seconds)
-        start_all(xl, [guest for guest in starting if guest["name"] in steps.late], places, wait_seconds)
+    write(steps, places)
+    for path in steps.withdraw.values():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    change_live(xl, steps.live)
+    clear(xl, steps, wait_seconds)
+    starting = [guest for guest in guests if guest["name"] in steps.start]
+    start_all(xl, [guest for guest in starting if guest["name"] not in steps.late], places, wait_seconds)
+    left = renew(xl, guests, steps, places, stop_seconds, wait_seconds)
+    start_all(xl, [guest for guest in starting if guest["name"] in steps.late], places, wait_seconds)
     return [*left, *not_followed(xl, guests, steps, wait_seconds)]
 
 

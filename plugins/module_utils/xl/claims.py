@@ -39,15 +39,15 @@ def held(guests: Collection[str]) -> Iterator[None]:
         yield
 
 
-def check(guests: Collection[str]) -> None:
-    """Ask the hosts that the autostart guard asks, where there is one. Raises GuestError when a guest must not start here.
+def against(guests: Collection[str]) -> list[str]:
+    """Why guests must not start here, by the hosts that the autostart guard asks, where there is one.
 
     To be called while they are `held`, so that of two hosts that start a guest at least one sees the other. A host that does not answer
     keeps those from starting that it could have.
     """
     settings = guard.settings(guard.CONFIG)
     if not guests or not settings["peers"]:
-        return
+        return []
     guarded = sorted(set(guests) & set(settings["guests"]))
     told = guard.ask_patiently(settings["peers"], guard.ASK_SECONDS if guarded else 0)
     lines = [f"guest {guest!r}: {host} runs or starts it" for guest in sorted(guests) for host, answer in sorted(told.items())
@@ -56,5 +56,4 @@ def check(guests: Collection[str]) -> None:
     if silent and guarded:
         lines.append(f"guests {', '.join(guarded)}: {', '.join(silent)} could not be asked by this host whether they run there; for a host "
                      "without power say so (hosts_off)")
-    if lines:
-        raise GuestError("; ".join(lines) + ". No guest was changed")
+    return lines

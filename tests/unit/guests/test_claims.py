@@ -3,6 +3,7 @@
 """Guests that two controllers would start on two hosts at once. Peers are commands here, in place of SSH to them."""
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import shlex
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, claims
-from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.plan import Places, Steps
+from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import apply, claims, host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.start import GuestError
+
+from tests.unit import command_cases
+
+HEADING = "Name                                        ID   Mem VCPUs\tState\tTime(s)\n"
 
 
 @pytest.fixture(name="run", autouse=True)
@@ -60,26 +63,24 @@ def test_others_see_what_is_being_started_while_it_lasts(run: Path) -> None:
 
 
 @pytest.mark.parametrize(("peers", "text"), [
-    ([peer("xen02", ["web01"]), peer("xen03")], "guest 'web01': xen02 runs or starts it. No guest was changed"),
-    ([peer("xen02", ["local01"]), peer("xen03")], "guest 'local01': xen02 runs or starts it. No guest was changed"),
+    ([peer("xen02", ["web01"]), peer("xen03")], "guest 'web01': xen02 runs or starts it"),
+    ([peer("xen02", ["local01"]), peer("xen03")], "guest 'local01': xen02 runs or starts it"),
     ([peer("xen02", ["web01"]), peer("xen03", code=255)],
      "guest 'web01': xen02 runs or starts it; guests db01, web01: xen03 could not be asked by this host whether they run there;"),
 ])
 def test_no_guest_starts_that_another_host_has(run: Path, peers: list[dict[str, Any]], text: str) -> None:
     settings(run, *peers)
-    with pytest.raises(GuestError) as caught:
-        claims.check(["web01", "db01", "local01"])
-    assert str(caught.value).startswith(text)
+    assert "; ".join(claims.against(["web01", "db01", "local01"])).startswith(text)
 
 
 def test_what_does_not_keep_a_guest_from_starting(run: Path) -> None:
-    claims.check(["web01"])
+    assert claims.against(["web01"]) == []
     # Another guest; a link, of which the controller was told; a plan that is carried out, which may be this one.
     settings(run, peer("xen02", ["db01"], ["web01"]))
-    claims.check(["web01", "local01"])
+    assert claims.against(["web01", "local01"]) == []
     # A guest with disks of its own is not on a host that does not answer: it has none of them.
     settings(run, peer("xen02", code=255))
-    claims.check(["local01"])
+    assert claims.against(["local01"]) == []
 
 
 def test_one_that_is_called_too_often_is_asked_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,14 +88,20 @@ def test_one_that_is_called_too_often_is_asked_again(run: Path, monkeypatch: pyt
     first = f"test -e {run}/asked || {{ touch {run}/asked; exit 255; }}; "
     busy = peer("xen02")
     settings(run, {**busy, "command": ["sh", "-c", first + busy["command"][2]]})
-    claims.check(["web01"])
+    assert claims.against(["web01"]) == []
     assert (run / "asked").exists()
 
 
-def test_nothing_is_changed_when_another_host_has_it(run: Path) -> None:
+def test_nothing_is_changed_when_another_host_has_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings(run, peer("xen02", ["web01"]))
-    places = Places(str(run / "guests"), str(run / "auto"))
-    steps = Steps(files=[WantedFile(places.config("web01"), "", 0o640)], link={str(run / "auto" / "10-web01"): "x"}, start=["web01"])
-    with pytest.raises(GuestError, match="xen02 runs or starts it"):
-        apply.carry_out(None, [{"name": "web01"}], steps, places, 1, 1)
-    assert sorted(entry.name for entry in run.iterdir()) == ["guard.json", "starting"]
+    monkeypatch.setattr(host, "xen_runs", lambda: True)
+    monkeypatch.setattr(host, "missing", lambda needs: frozenset())
+    monkeypatch.setattr(apply, "scratch", lambda: contextlib.nullcontext(str(run)))
+    guest = {"name": "web01", "memory_mib": 128, "boot": {"kernel": "/vmlinuz"}, "autostart": 10}
+    result = command_cases.run("xl_guest", {
+        "input": {"guests": [guest], "config_dir": str(run / "guests"), "autostart_dir": str(run / "auto")},
+        "run": [{"command": ["xl", "list"], "out": HEADING}, {"command": ["xl", "create", "--dryrun", "--quiet", f"{run}/web01.cfg"]}],
+        "output": {"failed": True, "changed": False}})
+    assert result["msg"] == "No guest was changed: guest 'web01': xen02 runs or starts it"
+    assert result["obstacles"] == ["guest 'web01': xen02 runs or starts it"]
+    assert not (run / "guests").exists() and not (run / "auto").exists()

@@ -69,9 +69,10 @@ def test_a_guest_with_disks_elsewhere_is_not_new():
     own = guest("disk01", disks=[{"name": "root", "size_gib": 1, "volume_group": "vg0"}])
     new = plan(move(1, "disk01", None, "xen02"))
 
-    def problems(definition, of_xen01, lost=(), named=()):
+    def problems(definition, of_xen01, lost=(), named=(), local=("disk01",)):
         found = {"xen01": host(**of_xen01), "xen02": host()}
-        return moves_left._moves_left(new, found, {"disk01": definition}, HOSTS, HOSTS[:2], (), (), HOSTS[2:], lost, named)["problems"]
+        told = moves_left._moves_left(new, found, {"disk01": definition}, HOSTS, HOSTS[:2], (), (), HOSTS[2:], lost, named, local)
+        return told["problems"]
 
     title = "step 1: disk01 is to be new on xen02, with empty disks, and"
     for told in ({"keeps": ["disk01"]}, {"volumes": [volume("disk01-root")]}):
@@ -79,8 +80,11 @@ def test_a_guest_with_disks_elsewhere_is_not_new():
         assert problem.startswith(f"{title} xen01 has its disks or its configuration. Write that into the inventory (current: xen01)")
     assert problems(own, {}, ["xen03"]) == [f"{title} its disks may be on xen03; one that is new is named by -e new_guests=disk01"]
     # xen03 was emptied; it is new; it has none; they are reached from everywhere.
-    anywhere = guest("disk01")
-    assert problems(own, {}) == problems(own, {}, ["xen03"], ["disk01"]) == problems(anywhere, {"keeps": ["disk01"]}, ["xen03"]) == []
+    kept = {"keeps": ["disk01"]}
+    assert problems(own, {}) == problems(own, {}, ["xen03"], ["disk01"]) == problems(own, kept, ["xen03"], local=()) == []
+    assert problems(guest("disk01", disks=[]), kept, ["xen03"]) == []
+    with pytest.raises(AnsibleFilterError, match="moves_left: new_guests: value 'web09', allowed guests of the estate"):
+        problems(own, {}, named=["web09"])
 
 
 @pytest.mark.parametrize(("found", "text"), [

@@ -51,21 +51,25 @@ DRAINED = {"estate_drained": []}
     ({"a": on()}, {"a": {**DRAINED, "power_spares": -1}, "b": {}}, ["power_spares: value -1, allowed a number, 0 or more"]),
 ])
 def test_what_keeps_a_host_on(found: dict[str, Any], hosts: dict[str, Any], told: list[str]) -> None:
-    lines = power.against("a", found, problem(hosts), hosts["a"].get("power_spares", 1))
+    lines = power.against("a", found, problem(hosts), {}, hosts["a"].get("power_spares", 1))
     assert len(lines) == len(told) and all(part in line for part, line in zip(told, lines, strict=True)), lines
 
 
 def test_a_guest_that_is_stopped_with_its_disks_keeps_a_host_on() -> None:
-    found = {"a": on(stored=["local01", "shared01", "stranger"])}
+    disks = [{"name": "root", "size_gib": 1, "volume_group": "vg0"}]
+    guests = {name: {"name": name, "disks": disks} for name in ("local01", "shared01", "runs01", "elsewhere01")}
+    guests["diskless01"] = {"name": "diskless01", "disks": [{"cdrom": True}]}
+    workloads = [{"name": name, **({"storage": "shared"} if name == "shared01" else {})} for name in [*guests, "planned01"]]
     hosts = {"a": {**DRAINED, "power_spares": 0}, "b": {}}
-    workloads = [{"name": "local01"}, {"name": "shared01", "storage": "shared"}]
-    [line] = power.against("a", found, problem(hosts, *workloads), 0)
-    assert line.startswith("local01: stopped there, with its disks; let site.yml start it and drain again, or remove it")
+    for stored in ({"stored": [*guests, "stranger"]}, {"volumes": [{"volume_group": "vg0", "name": "local01-root"}]}):
+        found = {"a": on(**stored), "b": on("runs01", "elsewhere01")}
+        [line] = power.against("a", found, problem(hosts, *workloads), guests, 0)
+        assert line.startswith("local01: stopped there, with disks or configuration; take the host back")
 
 
 def test_second_copies_keep_a_host_on() -> None:
     estate = problem({"a": DRAINED, "b": {}}, {"name": "web01", "replica": "a"}, {"name": "db01"})
-    lines = power.against("a", {"a": on(), "b": on()}, estate)
+    lines = power.against("a", {"a": on(), "b": on()}, estate, {})
     assert lines == ["it keeps the second copy of web01 (replica)"]
 
 
