@@ -188,7 +188,7 @@ def _steps_done(
 def judged(plan: Mapping[str, Any], found: Found, guests: Guests, silent: Iterable[str], moved: Sequence[Move] = ()) -> dict[str, Any]:
     """Verdicts on the guests that moves have left in doubt, and on those of `moved`, the moves of a wave that has just ended.
 
-    silent: hosts that told nothing. Returns `verdicts` (each with guest, source, target, kind, text), `settle` (host -> steps for
+    silent: hosts that told nothing. Returns `verdicts` (each with guest, source, target, kind, stays, text), `settle` (host -> steps for
     xl_move_settle), `forget` (host -> guests that have arrived elsewhere and have a link or configuration left there), `problems` (what
     is undefined, with what to do).
     """
@@ -225,7 +225,9 @@ def judged(plan: Mapping[str, Any], found: Found, guests: Guests, silent: Iterab
                 settle.setdefault(host, []).append(judge.data(step, guest))
             if verdict.kind == judge.ARRIVED and guest in found.get(source, {}).get("keeps", ()):
                 forget.setdefault(source, []).append(guest)
-        verdicts.append({"guest": guest, "source": source, "target": target, "kind": kind, "text": state})
+        # Also where what is left of its move on the target cannot be put in order yet.
+        stays = not strangers and verdict.kind in (judge.STAYED, judge.CLEAR)
+        verdicts.append({"guest": guest, "source": source, "target": target, "kind": kind, "stays": stays, "text": state})
     return {"verdicts": verdicts, "settle": settle, "forget": forget, "problems": problems}
 
 
@@ -312,7 +314,7 @@ def report(
         code = result.get("code")
         said = "; ".join(result.get("lines") or ["nothing"])
         how = "its unit was killed" if code is None else f"xl migrate ended with {code}"
-        what = "is in an undefined state" if verdict["kind"] == judge.UNDEFINED else f"stays on {move['from']}"
+        what = "is in an undefined state" if verdict["kind"] == judge.UNDEFINED and not verdict["stays"] else f"stays on {move['from']}"
         failed.append(f"{title} {what}: {how}, and said: {said}")
     for move in wave.get("offline", ()):
         guest = move["workload"]

@@ -211,6 +211,11 @@ def test_what_became_of_a_wave():
     both = judged({**found, "xen03": host(domain("db01"))}, wave=wave, results=results, the_plan=plan(*wave["moves"]))
     assert "db01 is in an undefined state: xl migrate ended with 1" in both["failed"][0]
     assert "never let both run" in both["failed"][-1]
+    # It is on its host whatever its receiver still does, and all of that is told.
+    waits = judged({**found, "xen03": host(domain("db01--incoming", PAUSED, 0.0), receiving=[77])}, wave=wave, results=results,
+                   the_plan=plan(*wave["moves"]))
+    assert "db01 stays on xen01: xl migrate ended with 1" in waits["failed"][0]
+    assert "xen03 still receives a guest (xl migrate-receive, number 77)" in waits["failed"][-1] and waits["settle"] == {}
 
 
 def problems(found, *moves, later=(), define=()):
