@@ -152,7 +152,8 @@ def test_site_asks_for_versions_once_and_hands_them_to_dom0(estate: Estate) -> N
     (estate.folder / "playbooks" / "provision.yml").write_text(yaml.safe_dump([{
         "hosts": "xen_hosts", "gather_facts": False, "tasks": [written("dom0_xen_versions")],
     }]))
-    told_by = "{{ {'guests': {}, 'xen_version': '4.17.7' if inventory_hostname == 'xen01' else ''} }}"
+    told_by = ("{{ {'guests': {}, 'configured': [], 'volumes': [], 'guarded': [],"
+               " 'xen_version': '4.17.7' if inventory_hostname == 'xen01' else ''} }}")
     arguments = ["-e", json.dumps({"told": told_by, "ansible_connection": "local", "ansible_python_interpreter": sys.executable}),
                  "-e", f"plan_dir={estate.folder}/out", "--skip-tags", "guests"]
 
