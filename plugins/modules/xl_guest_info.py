@@ -100,7 +100,7 @@ resources:
   sample: {}
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +127,10 @@ def described(domains: Mapping[str, Domain], configs: Mapping[str, Mapping[str, 
     ]
 
 
-def stored(directory: str) -> dict[str, dict[str, list[str]]]:
+def stored(directory: str, guests: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     """Guest -> {disks}, of the configurations in a directory; one that cannot be read has none."""
     found = {}
-    for name in xl_host.configured(directory):
+    for name in guests:
         try:
             text = Path(directory, name + xl_host.SUFFIX).read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -160,7 +160,7 @@ def main() -> None:
         if options["details"]:
             configs = xl.configs() if set(domains) - {DOM0} else {}
             result |= {"domains": described(domains, configs), "links": dict(sorted(links.items())),
-                       "stored": stored(options["config_dir"]), "resources": drbd.read(runner).data()}
+                       "stored": stored(options["config_dir"], result["configured"]), "resources": drbd.read(runner).data()}
     except ValueError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result, guests=xl_host.guests_there(domains, links), xen_version=xl_host.xen_version() if xen else "")

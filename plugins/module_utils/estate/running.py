@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import volume_name
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import SUFFIX
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_send import MOVED_SUFFIX
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volumes import disks_of
 
 
 @dataclass(frozen=True)
@@ -126,18 +126,13 @@ def has_disks(guest: Mapping[str, Any]) -> bool:
     return any(not disk.get("cdrom") for disk in guest.get("disks") or ())
 
 
-def volumes_of(guest: Mapping[str, Any]) -> set[str]:
-    """The volumes of a guest's disks, as group/name."""
-    return {f"{disk['volume_group']}/{volume_name(guest['name'], disk['name'])}" for disk in guest["disks"] if disk.get("volume_group")}
-
-
 def _stopped_on(guest: Mapping[str, Any], current: str | None, hosts: Hosts) -> str | _Left | None:
     """The host that has the disks of a guest with disks on one host, which runs nowhere; or why it is left out; None when it is new.
 
     Volumes count more than a configuration, which may be old; without any volume it tells where they should be.
     """
     name, unknown = guest["name"], sorted(hosts.unknown)
-    volumes = volumes_of(guest)
+    volumes = set(map("/".join, disks_of(guest)))
 
     def where(wanted: Collection[str]) -> list[str]:
         return [host for host, there in sorted(hosts.stored.items()) if set(wanted) & set(there["volumes"])]

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import has_disks, volumes_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import has_disks
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline, owner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volumes import disks_of, told_volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import needs_of
 
 Found = Mapping[str, Mapping[str, Any]]
@@ -120,11 +121,10 @@ def _has_disks_elsewhere(definition: Mapping[str, Any], move: Move, found: Found
     name = definition["name"]
     if not has_disks(definition):
         return []
-    volumes = volumes_of(definition)
+    volumes = set(disks_of(definition))
     title = f"step {move['step']}: {name} is to be new on {move['to']}, with empty disks, and"
     keepers = [host for host in sorted(found) if host != move["to"] and (
-        name in found[host].get("keeps", ())
-        or volumes & {f"{volume['volume_group']}/{volume['name']}" for volume in found[host].get("volumes", ())})]
+        name in found[host].get("keeps", ()) or volumes & told_volumes(found[host]))]
     if keepers:
         return [title + f" {' and '.join(keepers)} has its disks or its configuration. Write that into the inventory (current:"
                 + f" {keepers[0]}); site.yml starts it there"]

@@ -42,8 +42,14 @@ def parse(rows: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
 
 
 def disks_of(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(volume group, name) of the volumes of a normalised guest."""
-    return [(disk["volume_group"], volume_name(definition["name"], disk["name"])) for disk in definition["disks"] if disk["volume_group"]]
+    """(volume group, name) of the volumes of a guest."""
+    return [(disk["volume_group"], volume_name(definition["name"], disk["name"]))
+            for disk in definition["disks"] if disk.get("volume_group")]
+
+
+def told_volumes(told: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """The same of all volumes that a host told with xl_move_info."""
+    return {(volume["volume_group"], volume["name"]) for volume in told.get("volumes") or ()}
 
 
 @dataclass

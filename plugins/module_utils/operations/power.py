@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import has_disks, volumes_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import has_disks
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volumes import disks_of, told_volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.operations.running import STARTS_ONLY, Told, unfinished
 
 SPARES = "power_spares"
@@ -52,12 +53,12 @@ def _stopped(host: str, found: Told, problem: Mapping[str, Any], guests: Mapping
     """Guests with disks on one host that run nowhere, and of which this host has some or the configuration. site.yml goes by it that a host
     which was shut down has no guest's disks."""
     told = found.get(host, {})
-    volumes = {f"{volume['volume_group']}/{volume['name']}" for volume in told.get("volumes") or ()}
+    volumes = told_volumes(told)
     running = {name for answer in found.values() for name in _there(answer)}
     local = [guests[workload["name"]] for workload in problem["workloads"]
              if (workload.get("storage") or "local") == "local" and workload["name"] in guests]
     return sorted(guest["name"] for guest in local if has_disks(guest) and guest["name"] not in running and (
-        guest["name"] in (told.get("stored") or ()) or volumes & volumes_of(guest)))
+        guest["name"] in (told.get("stored") or ()) or volumes.intersection(disks_of(guest))))
 
 
 def _there(told: Mapping[str, Any]) -> list[str]:
