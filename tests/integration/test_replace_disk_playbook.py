@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STAND_IN = """#!/usr/bin/python
 import json
+import time
 from ansible.module_utils.basic import AnsibleModule
 
 def main():
@@ -27,6 +28,9 @@ def main():
         json.dump(states, stream)
     with open(STATE + ".asked", "a") as stream:
         stream.write(json.dumps(module.params) + "\\n")
+    # As the module does, but for a second at most.
+    if percent < (module.params["until_percent"] or 0):
+        time.sleep(min(module.params["wait_seconds"], 1))
     module.exit_json(changed=percent == 0, array="guests", percent=percent, done=percent == 100, whole=percent == 100,
                      inventory=["In the inventory of xen01, storage_arrays, array guests:", "  members: instead of"])
 
