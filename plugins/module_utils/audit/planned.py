@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import Hosts, keep_running
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import Hosts, keep_running, without
 
 try:
     from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.normalise import normalise
@@ -60,20 +60,26 @@ def read(text: str | None, problem: Mapping[str, Any]) -> Planned:
         planned = parse(text)
     except ValueError as error:
         return Planned(note=f"plan.json cannot be taken for a plan ({error}): where guests should run was not compared")
-    why = "" if planned.note else _stale(json.loads(text or "{}"), planned, problem)
-    if why:
-        return Planned(planned.hosts, planned.moves, f"the estate has changed since plan.json was made ({why})", stale=True)
-    return planned
+    if planned.note:
+        return planned
+    plan = json.loads(text or "{}")
+    known = set(planned.hosts) | {str(entry.get("workload")) for entry in plan.get("unplaced") or [] if isinstance(entry, Mapping)}
+    more = {str(workload["name"]) for workload in problem["workloads"]} - known
+    why = _stale(plan, planned, known, without(problem, more))
+    if not why:
+        # playbooks/site.yml leaves out guests whose disks it cannot see.
+        note = f"plan.json says nothing of {_few(more)}: left out when it was made, or new since then" if more else ""
+        return Planned(planned.hosts, planned.moves, note)
+    new = f"new workloads: {_few(more)}; " if more else ""
+    return Planned(planned.hosts, planned.moves, f"the estate has changed since plan.json was made ({new}{why})", stale=True)
 
 
-def _stale(plan: Mapping[str, Any], planned: Planned, problem: Mapping[str, Any]) -> str:
-    """How the estate differs from the one that was planned; "" when it does not."""
-    left_out = {str(entry.get("workload")) for entry in plan.get("unplaced") or [] if isinstance(entry, Mapping)}
+def _stale(plan: Mapping[str, Any], planned: Planned, known: Collection[str], problem: Mapping[str, Any]) -> str:
+    """How the estate differs from the one that was planned, whose workloads are `known`; "" when it does not."""
     there = {str(workload["name"]) for workload in problem["workloads"]}
     hosts = {str(host["name"]) for host in problem["hosts"]}
     parts = [f"{what}: {_few(names)}" for what, names in (
-        ("new workloads", there - set(planned.hosts) - left_out), ("workloads that are gone", (set(planned.hosts) | left_out) - there),
-        ("hosts that are gone", set(planned.hosts.values()) - hosts)) if names]
+        ("workloads that are gone", set(known) - there), ("hosts that are gone", set(planned.hosts.values()) - hosts)) if names]
     return "; ".join(parts) or ("" if _same(plan, planned, problem) else "hosts, demands, rules or policy")
 
 

@@ -72,10 +72,14 @@ def keep_running(problem: Mapping[str, Any], hosts: Hosts, guests: Mapping[str, 
                 del workload["current"]
         workloads.append(workload)
     closed = [{**host, "state": "closed"} if host["name"] in drained else host for host in problem.get("hosts") or ()]
-    names = {workload["name"] for workload in workloads}
-    rules = [{**rule, "workloads": [name for name in rule["workloads"] if name in names]} for rule in problem.get("rules") or ()]
-    return {**problem, "hosts": closed, "workloads": workloads, "rules": [rule for rule in rules if rule["workloads"]],
-            "policy": {**problem["policy"], "max_moves": 0}}
+    return {**without({**problem, "workloads": workloads}, left), "hosts": closed, "policy": {**problem["policy"], "max_moves": 0}}
+
+
+def without(problem: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The problem without some of its workloads, and without rules that have none left."""
+    rules = [{**rule, "workloads": [name for name in rule["workloads"] if name not in names]} for rule in problem.get("rules") or ()]
+    return {**problem, "workloads": [workload for workload in problem["workloads"] if workload["name"] not in names],
+            "rules": [rule for rule in rules if rule["workloads"]]}
 
 
 def left_out(problem: Mapping[str, Any], hosts: Hosts, guests: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, dict[str, Any]]:

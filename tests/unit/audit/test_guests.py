@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit import findings, planned, text
 from ansible_collections.xenfold.consolidation.plugins.module_utils.audit.guests import Guests, Wanted, settings
-from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import Hosts, keep_running
+from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.running import Hosts, keep_running, without
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.files import encode
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.normalise import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
@@ -174,6 +174,18 @@ def test_a_plan_of_other_names_tells_them() -> None:
     assert found["notes"] == ["the estate has changed since plan.json was made (workloads that are gone: gone)"]
     assert [entry["message"] for entry in found["hosts"]["xen01"]["findings"]] == [
         "guest web01 runs on xen01, the plan has it on xen02, and the estate has changed since"]
+
+
+def test_a_plan_that_leaves_guests_out_is_no_stale_one() -> None:
+    """site.yml leaves out guests whose disks it cannot see, and plans all others."""
+    problem = estate(a=3000, b=3000, c=10)
+    problem["rules"] = [{"rule": "anti_affinity", "workloads": ["a", "c"]}]
+    told = planned.read(encode(place(without(problem, ["c"]))), problem)
+    assert (told.stale, told.note) == (False, "plan.json says nothing of c: left out when it was made, or new since then")
+    assert set(told.hosts) == {"a", "b"}
+    problem["workloads"][0]["demand"] = {"memory_mib": 3001}
+    assert planned.read(encode(place(without(estate(a=3000, b=3000, c=10), ["c"]))), problem).note == (
+        "the estate has changed since plan.json was made (new workloads: c; hosts, demands, rules or policy)")
 
 
 def test_without_numpy_names_have_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.benchmarks import check
@@ -88,7 +88,7 @@ def checkable(problem: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25)
 @given(problems(), st.integers(0, 10**6))
 def test_both_agree(written: dict[str, Any], seed: int) -> None:
     problem = checkable(written)
@@ -100,7 +100,7 @@ def test_both_agree(written: dict[str, Any], seed: int) -> None:
         assert bool(fast) == bool(exact), (spoil.__name__, fast, exact)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50)
 @given(problems(), st.integers(0, 10**6))
 def test_both_count_alike_how_far_rules_are_broken(written: dict[str, Any], seed: int) -> None:
     problem, rng = checkable(written), random.Random(seed)

@@ -15,7 +15,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.overl
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.files import encode
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.normalise import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit import command_cases
@@ -170,7 +170,7 @@ def test_a_fence_without_any_host_left_is_refused() -> None:
         overlay(problem(rules=[FENCE]), without_host="xen02")
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150)
 @given(problems(), st.data())
 def test_what_comes_out_is_sound(given_problem: dict[str, Any], data: st.DataObject) -> None:
     names = [told["name"] for told in given_problem["hosts"]]

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.placement.test_promises import problems
 from tests.unit.placement.verifier import Estate, _single, _where, amount
 
-SMALL = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SMALL = settings(max_examples=150)
 
 
 def fewest_hosts(problem: dict[str, Any]) -> int | None:
@@ -113,7 +113,7 @@ def fewest_moves(problem: dict[str, Any], hosts_allowed: int) -> int | None:
     return best
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2)), min_size=2, max_size=6))
 def test_the_trade_off_is_exact_on_small_estates(sizes: list[tuple[int, int, int]]) -> None:
     hosts = [{"name": f"h{number}", "capacity": {"cpu": 14, "memory_mib": 14}} for number in range(3)]

@@ -14,14 +14,14 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.no
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.problem import Ints
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.rules import compile_rules
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.state import static_mask
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.placement.test_against_enumeration import fewest_hosts
 from tests.unit.placement.test_promises import problems
 
 LARGEST_TOTAL = 2**61 - 1
-MANY = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=150)
 
 
 def fewest(usable: list[list[int]], demand: list[list[list[int]]]) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from tests.unit.placement.test_plan import hosts, work
 from tests.unit.placement.test_promises import problems
@@ -91,7 +91,7 @@ def test_policies_and_moves_are_named(estate: Any, workloads: Any, rules: Any, p
     assert sorted(given) == reasons
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100)
 @given(problems())
 def test_no_limit_is_named_that_the_policy_has_not(problem: dict[str, Any]) -> None:
     plan = place(problem)

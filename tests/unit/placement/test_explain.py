@@ -17,7 +17,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.fi
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.known import plan_for
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.schema import ProblemError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from tests.unit import command_cases
 from tests.unit.placement import verifier
@@ -189,7 +189,7 @@ def test_an_unsound_problem_is_an_error_of_its_own() -> None:
         explain({"hosts": []}, {}, "a")
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200)
 @given(problems())
 def test_every_reason_is_true(problem: dict[str, Any]) -> None:
     plan = place(problem)

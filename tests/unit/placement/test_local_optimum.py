@@ -17,7 +17,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.pl
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.polish import polish
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.rules import compile_rules
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.state import group, static_mask
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from tests.unit.placement import verifier
 from tests.unit.placement.test_plan import hosts, work
@@ -45,7 +45,7 @@ def steps(problem: dict[str, Any], placement: dict[str, str], items: list[list[s
             yield placement | {name: target for item, target in zip(there, targets, strict=True) for name in item}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60)
 @given(problems())
 def test_no_step_makes_a_plan_better(problem: dict[str, Any]) -> None:
     plan = place(problem)
@@ -71,7 +71,7 @@ def test_no_step_makes_a_plan_better(problem: dict[str, Any]) -> None:
                     or weak_hosts(small, rules, host_of) is not None), placement
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60)
 @given(problems())
 def test_nothing_better_is_left_to_explain(problem: dict[str, Any]) -> None:
     plan = place(problem)

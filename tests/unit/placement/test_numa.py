@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.explain import explain
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.schema import ProblemError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.placement.verifier import violations
@@ -127,7 +127,7 @@ def estates(draw: st.DrawFn) -> dict[str, Any]:
             "policy": {"objective": objective, "headroom": {"memory_mib": draw(st.sampled_from([0, 0.1]))}}}
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150)
 @given(estates())
 def test_plans_keep_within_nodes(problem: dict[str, Any]) -> None:
     assert violations(problem, json.loads(json.dumps(place(problem)))) == []

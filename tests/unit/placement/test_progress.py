@@ -16,7 +16,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.pl
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.progress import ProgressError, after
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.schema import ProblemError
 from ansible_collections.xenfold.consolidation.plugins.module_utils.report.model import conflict_text
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.placement.test_promises import problems, tight_estates
@@ -220,7 +220,7 @@ def test_a_stop_on_the_way_is_where_it_is_planned_on_from(count: int, failed: st
         assert failed in [entry["workload"] for entry in again["unplaced"]]
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120)
 @given(st.one_of(problems(), tight_estates()), st.data())
 def test_any_part_of_any_plan_can_be_planned_on(problem: dict[str, Any], data: st.DataObject) -> None:
     """Whatever of a plan is carried out, whatever fails: the next plan keeps its promises and moves nothing that is pinned."""

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.placement.plan import place
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.placement.verifier import Estate, amount, violations
@@ -222,12 +222,12 @@ def test_the_plan_is_a_point_of_its_trade_off() -> None:
 def test_every_promise_is_put_to_the_test_often_enough() -> None:
     counts: Counter[str] = Counter()
 
-    @settings(max_examples=220, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=220, database=None)
     @given(tight_estates())
     def tight(problem: dict[str, Any]) -> None:
         check(problem)
 
-    @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=400, database=None)
     @given(tight_estates(("drain", "empty", "empty", "empty")))
     def ruled(problem: dict[str, Any]) -> None:
         check(problem)
@@ -239,7 +239,7 @@ def test_every_promise_is_put_to_the_test_often_enough() -> None:
         counts.update(seen(problem, plan))
         assert violations(problem, json.loads(json.dumps(plan))) == []
 
-    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=150, database=None)
     @given(problems())
     def any_kind(problem: dict[str, Any]) -> None:
         check(problem)
@@ -250,7 +250,7 @@ def test_every_promise_is_put_to_the_test_often_enough() -> None:
     assert {kind: counts[kind] for kind, least in AT_LEAST.items() if counts[kind] < least} == {}
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25)
 @given(problems(), st.integers(0, 99))
 def test_order_of_input_does_not_matter(problem: dict[str, Any], seed: int) -> None:
     shuffled = copy.deepcopy(problem)
@@ -261,7 +261,7 @@ def test_order_of_input_does_not_matter(problem: dict[str, Any], seed: int) -> N
     assert json.dumps(place(shuffled), sort_keys=True) == json.dumps(place(problem), sort_keys=True)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40)
 @given(problems())
 def test_a_plan_carried_out_leaves_no_more_hosts_and_no_forced_move(problem: dict[str, Any]) -> None:
     plan = place(problem)
