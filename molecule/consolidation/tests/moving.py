@@ -3,6 +3,7 @@
 """Guests that count and can move live, and the playbooks that move them."""
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.lab.hands import Run
 # Most tests have the first of them alone.
 ADDRESSES = {"live01": "10.9.0.61"} | {f"live0{number}": f"10.9.0.{61 + number}" for number in range(2, 9)}
 GUEST = "live01"
+CONSOLE = "/var/log/xen/console/guest-{}.log"
 
 
 def workload(name: str, address: str) -> dict[str, Any]:
@@ -54,6 +56,28 @@ def where(scene: Scene) -> dict[str, list[str]]:
 
 def apply(scene: Scene, settings: dict[str, Any], *words: str) -> Run:
     return scene.play_all("apply", settings, *words, folder="moves")
+
+
+def refused(done: Run, *words: str) -> None:
+    assert done.rc != 0, done.text
+    text = " ".join(done.text.split())
+    assert all(word in text for word in words), done.text
+
+
+def lock_holder(scene: Scene, settings: dict[str, Any], *words: str) -> str:
+    """The run that has the locks still, though its controller was killed, as the next one is told that tries it."""
+    second = apply(scene, settings, *words)
+    refused(second, "carries out a plan since", "break_lock=")
+    run = re.search(r"\(run (\S+?)\)", " ".join(second.text.split()))
+    assert run, second.text
+    return run[1]
+
+
+def counts_since_start(scene: Scene, host: str, guest: str) -> list[int]:
+    """What a guest with a disk has counted on its console there, since it was started there last."""
+    text = scene.run(host, f"cat {CONSOLE.format(guest)} 2>/dev/null; true")
+    begun = [found.end() for found in re.finditer(r"\bdisk (?:kept|formatted)", text)]
+    return [int(number) for number in re.findall(r"\bcount (\d+)", text[begun[-1] if begun else 0:])]
 
 
 def plan(scene: Scene, settings: dict[str, Any]) -> None:

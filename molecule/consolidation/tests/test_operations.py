@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, The Xenfold Authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Guests move with their disks, and a host is updated and rebooted while its guests run on the other one."""
+"""A host is updated and rebooted while its guests run on the other one."""
 from __future__ import annotations
 
 import concurrent.futures
@@ -8,15 +8,14 @@ import re
 import threading
 
 import pytest
-import yaml
-from scene import ESTATE, HOSTS, Scene
+from moving import CONSOLE, counts_since_start
+from scene import HOSTS, Scene
 
 from lab import faults, process
 from tests.lab.hands import ROUNDS
 
-pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes an hour: make lab-soak")
+pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes half an hour: make lab-soak")
 
-CONSOLE = "/var/log/xen/console/guest-{}.log"
 # A package that has a newer version in a repository of files, the only one that the host then knows.
 REPOSITORY = r"""
 set -e
@@ -36,57 +35,12 @@ apt-get -q update
 """
 
 
-def counts(scene: Scene, host: str, guest: str) -> list[int]:
-    """What the guest has counted on its console there, since it was started there last."""
-    text = scene.run(host, f"cat {CONSOLE.format(guest)} 2>/dev/null; true")
-    begun = [found.end() for found in re.finditer(r"\bdisk (?:kept|formatted)", text)]
-    return [int(number) for number in re.findall(r"\bcount (\d+)", text[begun[-1] if begun else 0:])]
-
-
 def start_again(scene: Scene, host: str, ended: threading.Event) -> None:
     """A reboot ends the host's QEMU (docs/lab.md): it is started again, once."""
     while not ended.wait(1):
         if not process.alive(scene.lab, host):
             faults.power_on(scene.lab, [host])
             return
-
-
-def test_a_guest_moves_with_its_disks_by_consent(fresh: Scene) -> None:
-    here = fresh.guests["db01"]
-    there = next(host for host in HOSTS if host != here)
-    estate = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))
-    settings = {
-        "estate_workloads": [{**workload, "current": fresh.guests[workload["name"]]} for workload in estate["estate_workloads"]],
-        "estate_rules": [*estate["estate_rules"], {"rule": "fence", "workloads": ["db01"], "hosts": [there]}],
-        "estate_policy": {"objective": "hosts", "max_moves": 1},
-    }
-    fresh.good("plan", settings, folder="apply")
-    refused = fresh.play_all("apply", settings)
-    assert refused.rc != 0 and "moves_offline" in refused.text, refused.text
-    assert fresh.places() == fresh.guests
-    shown = fresh.play_all("apply", settings, "-e", "moves_offline=db01", "--check", "--diff")
-    assert shown.rc == 0, shown.text
-    assert fresh.places() == fresh.guests
-    done = fresh.play_all("apply", settings, "-e", "moves_offline=db01")
-    assert done.rc == 0, done.text
-    print("\n".join(re.findall(r"step \d+ of \d+:[^\"\\]*", done.text)))
-    assert fresh.places() == {**fresh.guests, "db01": there}
-    fresh.wait(there, f"grep -q 'count ' {CONSOLE.format('db01')}", 60)
-    assert "guest db01 disk kept" in fresh.run(there, f"cat {CONSOLE.format('db01')}")
-    # The disk remembers every number before the stop.
-    assert counts(fresh, there, "db01")[0] == counts(fresh, here, "db01")[-1] + 1
-    fresh.holds(there, "test -e /etc/xen/guests/db01.cfg", "test -L /etc/xen/auto/05-db01", "lvs vg_guests",
-                "! lvs vg_guests | grep -q coming")
-    fresh.holds(here, "! test -e /etc/xen/guests/db01.cfg", "! test -L /etc/xen/auto/05-db01", "lvs vg_guests/db01-data.moved")
-    again = fresh.play_all("apply", settings, "-e", "moves_offline=db01")
-    assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
-    early = fresh.play_all("apply", settings, "-e", "moves_forget=db01")
-    fresh.holds(here, "lvs vg_guests/db01-data.moved")
-    assert early.rc != 0 and "moves_keep_days" in early.text, early.text
-    forgotten = fresh.play_all("apply", settings, "-e", "moves_forget=db01", "-e", "moves_keep_days=0")
-    assert forgotten.rc == 0, forgotten.text
-    assert "db01" not in fresh.run(here, "lvs vg_guests")
-    assert fresh.places() == {**fresh.guests, "db01": there}
 
 
 def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> None:
@@ -102,7 +56,7 @@ def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> No
     shown = fresh.play_all("update", settings, *words, "--check", "--diff")
     assert shown.rc == 0 and "this is a preview" in shown.text, shown.text
     assert (fresh.places(), fresh.run(host, "cat /proc/sys/kernel/random/boot_id")) == (fresh.guests, booted)
-    before = {guest: counts(fresh, host, guest)[-1] for guest in leavers}
+    before = {guest: counts_since_start(fresh, host, guest)[-1] for guest in leavers}
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         ended = threading.Event()
         pool.submit(start_again, fresh, host, ended)
@@ -118,11 +72,11 @@ def test_a_host_is_updated_while_its_guests_run_on_the_other(fresh: Scene) -> No
     assert fresh.places() == fresh.guests
     assert not (inventory / "drained.yml").exists()
     for guest in leavers:
-        on_the_other = counts(fresh, other, guest)
+        on_the_other = counts_since_start(fresh, other, guest)
         assert on_the_other[0] > before[guest]
         fresh.wait(host, f"tail -n 5 {CONSOLE.format(guest)} | grep -q 'count {on_the_other[-1] + 2}'", 60,
                    f"tail -n 20 {CONSOLE.format(guest)}")
-        assert counts(fresh, host, guest)[0] == on_the_other[-1] + 1
+        assert counts_since_start(fresh, host, guest)[0] == on_the_other[-1] + 1
     again = fresh.play_all("update", settings, *words)
     assert again.rc == 0 and f"{host}: nothing is to be done" in again.text, again.text
     assert set(again.changed.values()) == {0}, again.text
