@@ -52,7 +52,8 @@ _value:
       C(problems), what only a person may decide, with the exact state and what to do.
     - Of guests that move with their disks C(volumes) with what is to be done on each host, for M(xenfold.consolidation.volume_settle), and
       C(start), those that run nowhere and are to be started, each with C(workload) and C(to), and C(handed_over), those of them that were
-      handed over, as P(xenfold.consolidation.moves_returned#filter) takes them.
+      handed over, as P(xenfold.consolidation.moves_returned#filter) takes them, C(kept), what is to be done with volumes on each host when
+      those have started, and C(waits), what was left until a host tells that did not.
     - C(lines) and C(failed) for the steps of O(wave).
   type: dict
 """
@@ -67,7 +68,7 @@ def _moves_judged(found: Any, plan: Any, guests: Any, hosts: Any, wave: Any = No
     found, plan, guests, hosts, wave, results = plain([found, plan, guests, list(hosts), wave or {"moves": []}, results or {}])
     silent = set(hosts) - set(found)
     judgement = progress.judged(plan, found, guests, silent, wave["moves"])
-    with_disks = offline.judged(found, guests, silent, plan, wave.get("offline", ()))
+    with_disks = offline.judged(found, guests, silent, wave.get("offline", ()))
     for host, left in with_disks.pop("leave").items():
         judgement["forget"].setdefault(host, []).extend(left)
     judgement |= {key: judgement[key] + with_disks.pop(key) for key in ("verdicts", "problems")}

@@ -52,7 +52,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import
 
 def _moves_returned(found: Any, moves: Any, guests: Any, hosts: Any) -> dict[str, Any]:
     found, moves, guests, hosts = plain([found, list(moves), guests, list(hosts)])
-    return {"settle": {}, "forget": {}, **offline.returned(moves, found, guests, set(hosts) - set(found))}
+    told = offline.returned(moves, found, guests, set(hosts) - set(found))
+    return {"settle": {}, "forget": told.pop("leave"), **told}
 
 
 class FilterModule:

@@ -55,6 +55,12 @@ configured:
   type: list
   elements: str
   sample: [db01, web01]
+arriving:
+  description: Those of RV(volumes) that guests have just brought along, and from which they have not been seen to run.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 volumes:
   description: All logical volumes of the host, as group/name.
   returned: success
@@ -108,6 +114,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd import state as drbd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import tags
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import guard
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import SUFFIX, is_arrival_tag
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl import host as xl_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.commands import Xl
@@ -155,7 +162,10 @@ def main() -> None:
         xen = xl_host.xen_runs()
         domains = xl.domains() if xen else {}
         links, _entries = xl_host.read_links(options["autostart_dir"])
-        result |= {"configured": xl_host.configured(options["config_dir"]), "volumes": sorted(tags.read(runner)),
+        there = tags.read(runner)
+        result |= {"configured": xl_host.configured(options["config_dir"]), "volumes": sorted(there),
+                   "arriving": sorted(name for name, volume in there.items()
+                                      if not name.endswith(SUFFIX) and any(map(is_arrival_tag, volume.tags))),
                    "guarded": sorted(guard.settings()["guests"])}
         if options["details"]:
             configs = xl.configs() if set(domains) - {DOM0} else {}

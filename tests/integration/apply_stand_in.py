@@ -40,7 +40,8 @@ def xl_move_info(world: dict[str, Any], host: dict[str, Any], params: dict[str, 
     size = {"type": "pvh", "memory_mib": 128, "maxmem_mib": 128, "maxvcpus": 1, "pci": [], "vnuma": False}
     return {
         "changed": False, "xen": True, "xen_version": "4.17.7", "free_mib": host["free_mib"], "virt_caps": ["hvm", "hap"],
-        "domains": host["domains"], "sizes": dict.fromkeys(names, size), "guests": {name.partition("--")[0]: "running" for name in names},
+        "domains": host["domains"], "sizes": dict.fromkeys(names, size),
+        "guests": dict.fromkeys(host["keeps"], "autostart") | {name.partition("--")[0]: "running" for name in names},
         "keeps": host["keeps"], "moving": host["moving"], "receiving": [], "missing": [need for need in params["needs"] or [] if
                                                                                        need in world["missing"]], "deaf": {},
         "volumes": [{"volume_group": "vg0", **volume} for volume in host["volumes"]],
@@ -51,6 +52,9 @@ def xl_move_info(world: dict[str, Any], host: dict[str, Any], params: dict[str, 
 
 def xl_move(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any], check: bool) -> dict[str, Any]:
     told = []
+    if world["during_moves"] and not check:
+        # Another host looks for this file.
+        open(world["during_moves"], "w", encoding="utf-8").close()
     looks = {} if check or not world["looks"] else world["looks"].pop(0)
     for move in params["moves"] or []:
         fate = world["fates"].get(move["guest"], "arrives")
@@ -143,8 +147,14 @@ def xl_move_settle(world: dict[str, Any], host: dict[str, Any], params: dict[str
 def xl_guest(world: dict[str, Any], host: dict[str, Any], params: dict[str, Any], check: bool) -> dict[str, Any]:
     names = [guest["name"] for guest in params["guests"]]
     new = sorted(set(names) - {domain["name"] for domain in host["domains"]})
+    for name in new:
+        there = [other for other, guests in (params["elsewhere"] or {}).items() if name in guests]
+        if there:
+            return {"failed": True, "msg": f"guest '{name}': it starts with the host {there[0]}; it is never started a second time"}
     for name in set(new) & {guest for guest, fate in world["fates"].items() if fate == "arrives and does not start"}:
         if host is world["hosts"]["xen02"]:
+            # Configuration and link come before the start.
+            host["keeps"] = sorted({*host["keeps"], name})
             return {"failed": True, "msg": f"guest '{name}': xl create failed"}
     own = {volume["name"] for volume in host["volumes"]}
     for guest in params["guests"]:

@@ -17,8 +17,8 @@ class Hosts:
     """What hosts told, and what is known of those that told nothing.
 
     found: host -> {guest: state}, of what runs or starts with it, from every host that answered; stored: host -> what it has stored, as
-    `configured` (guests) and `volumes` (group/name); unknown: hosts that told nothing, and may have guests' disks; new: guests that are new
-    although there are such hosts.
+    `configured` (guests), `volumes` and `arriving` (group/name); unknown: hosts that told nothing, and may have guests' disks; new: guests
+    that are new although there are such hosts.
     """
 
     found: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -142,8 +142,10 @@ def _stopped_on(guest: Mapping[str, Any], current: str | None, hosts: Hosts) -> 
         return [host for host, there in sorted(hosts.stored.items()) if set(wanted) & set(there["volumes"])]
 
     homes = where(volumes)
-    if not homes and (halves := where([volume + suffix for volume in volumes for suffix in (SUFFIX, MOVED_SUFFIX)])):
-        return _Left(f"its disks are in the middle of a move ({', '.join(halves)}); playbooks/apply.yml goes on with that", waits=False)
+    taken = [host for host, there in sorted(hosts.stored.items()) if volumes & set(there.get("arriving", ()))]
+    if taken or (not homes and (halves := where([volume + suffix for volume in volumes for suffix in (SUFFIX, MOVED_SUFFIX)]))):
+        where_to = ", ".join(taken or halves)
+        return _Left(f"its disks are in the middle of a move ({where_to}); playbooks/apply.yml goes on with that", waits=False)
     configured = [host for host, there in sorted(hosts.stored.items()) if name in there["configured"]]
     # A host that tells nothing may have more than that.
     if not homes and (name in hosts.new or not unknown or (not volumes and current not in unknown)):

@@ -74,6 +74,15 @@ def held(found: Found, host: str, definition: Mapping[str, Any]) -> Held:
     return volumes.held(found.get(host, {}).get("volumes", ()), definition["name"], volumes.disks_of(definition))
 
 
+def _of_no_disk(told: Mapping[str, Any], definition: Mapping[str, Any]) -> list[str]:
+    """group/name of the volumes of a host that are tagged as coming in for a guest, for a disk that it does not have any more."""
+    known = {(group, name + volumes.SUFFIX) for group, name in volumes.disks_of(definition)}
+    starts = tuple(f"{kind}={definition['name']}:" for kind in (volumes.FILLING, volumes.COMPLETE))
+    return sorted(f"{volume['volume_group']}/{volume['name']}" for volume in told.get("volumes", ())
+                  if volume["name"].endswith(volumes.SUFFIX) and (volume["volume_group"], volume["name"]) not in known
+                  and any(tag.startswith(starts) for tag in volume["tags"]))
+
+
 def problems(move: Move, definition: Mapping[str, Any], found: Found) -> list[str]:
     """What stands against an offline move beyond what stands against any, one line each."""
     source, target, guest = move["from"], move["to"], definition["name"]
@@ -108,6 +117,13 @@ def problems(move: Move, definition: Mapping[str, Any], found: Found) -> list[st
     coming = {**there.filling, **there.complete}
     if coming and there.peer != source:
         lines.append(f"{target} is being filled by {there.peer} with it; remove {', '.join(_full(coming))} there (lvremove)")
+    for host in sorted(set(found) - {source, target}):
+        other = held(found, host, definition)
+        if old := [*_full(other.filling), *_full(other.complete)]:
+            lines.append(f"{host} has {', '.join(old)} of an earlier move, which could be taken for the newest; -e moves_forget={guest}"
+                         " removes it")
+    if old := _of_no_disk(found[target], definition):
+        lines.append(f"{target} has {', '.join(old)} of a disk that it has no more; remove it there (lvremove)")
     for disk, volume in sorted(coming.items()):
         if disk in here.own and here.own[disk]["size_bytes"] != volume["size_bytes"]:
             lines.append(f"{target} has {disk[0]}/{volume['name']} of another size, of an earlier run; remove it there (lvremove)")
@@ -173,17 +189,17 @@ def _step(verb: str, definition: Mapping[str, Any], disk: tuple[str, str], peer:
     return {"verb": verb, "guest": definition["name"], "volume_group": disk[0], "name": disk[1], "peer": peer, **more}
 
 
-def judged(found: Found, guests: Guests, silent: Iterable[str], plan: Mapping[str, Any], moved: Sequence[Move] = ()) -> dict[str, Any]:
+def judged(found: Found, guests: Guests, silent: Iterable[str], moved: Sequence[Move] = ()) -> dict[str, Any]:
     """What became of guests that moved with their disks, or are to.
 
     moved: offline moves of a wave that has just ended. Returns `verdicts` (guest, source, target, kind, text), `volumes` (host -> steps for
     the module volume_settle, `first` before the others), `leave` (host -> guests that have left it for good), `start` (guests that run
-    nowhere, with the host that may start them), `handed_over` (those of them that go forward, as moves for `returned`), `problems`.
+    nowhere, with the host that may start them), `handed_over` (those of them that go forward, as moves for `returned`), `kept` (host ->
+    steps for when those have started), `problems`, `waits` (what is left until a host tells, one line each).
     """
     silent = sorted(silent)
     ways = {move["workload"]: (move["from"], move["to"]) for move in moved}
-    planned = {(move["workload"], move["to"]) for move in plan.get("moves", ()) if move.get("method") == OFFLINE}
-    told: dict[str, Any] = {"verdicts": [], "volumes": {}, "leave": {}, "start": [], "handed_over": [], "problems": []}
+    told = _nothing()
     for guest, definition in ((name, normalise(value)) for name, value in sorted(guests.items())):
         if not volumes.disks_of(definition):
             continue
@@ -191,13 +207,17 @@ def judged(found: Found, guests: Guests, silent: Iterable[str], plan: Mapping[st
         way = ways.get(guest) or _way(guest, here, found)
         if way is None or any(guest in answer["moving"] for answer in found.values()):
             continue
-        _judge(definition, way, here, found, silent, told, guest in ways, (guest, way[1]) in planned)
+        _judge(definition, way, here, found, silent, told, guest in ways)
     return told
+
+
+def _nothing() -> dict[str, Any]:
+    return {"verdicts": [], "volumes": {}, "leave": {}, "start": [], "handed_over": [], "kept": {}, "problems": [], "waits": []}
 
 
 def _judge(
     definition: Mapping[str, Any], way: tuple[str, str], here: Mapping[str, Held], found: Found, silent: Sequence[str],
-    told: dict[str, Any], asked: bool, planned: bool,
+    told: dict[str, Any], asked: bool,
 ) -> None:
     guest, (source, target) = definition["name"], way
     runs = {host: copies for host, answer in sorted(found.items())
@@ -207,25 +227,32 @@ def _judge(
     if set(runs) - {source, target}:
         # It has gone on since, as it is wherever it runs.
         return
+    arriving = bool(_marked(here.get(target, nothing)))
+    if source not in found and arriving:
+        # A target gives disks their own names only once they are handed over.
+        at = owner.GIVEN, at[1]
     verdict = owner.judge(at[0], source in runs, at[1], target in runs)
     kind = verdict.kind
     journal = found.get(source, {}).get("journals", {}).get(guest, {})
     # Only a way back from a hand-over leads from `given` to disks that are with the source, and are being filled on the target.
     given_back = journal.get("stage") == GIVEN and journal.get("to") == target and at == (owner.OWN, owner.FILLING)
     stopped = journal.get("stage") in (DOWN, BACK) or given_back
-    marked = _marked(here.get(target, nothing))
     # Somebody else may have shut it down, long after a move or without any.
-    in_the_middle = asked or stopped or at[0] == owner.GIVING or at[1] in (owner.COMPLETE, owner.TAKING) or bool(marked) or (
-        planned and at[0] == owner.GIVEN)
-    state, why = _state(guest, at, way, runs), ""
-    if kind == owner.UNDEFINED:
+    handed_over = asked or at[0] == owner.GIVING or at[1] in (owner.COMPLETE, owner.TAKING) or arriving
+    state, why = _state(guest, at, way, runs, found), ""
+    away = [host for host in way if host not in found]
+    if kind == owner.UNDEFINED and away:
+        why = f"{' and '.join(away)} told nothing, and may run it or have the newest of its disks. Do not start it before that is known"
+    elif kind == owner.UNDEFINED:
         why = verdict.way_out
     elif kind in (owner.START, owner.FORWARD, owner.BACK) and silent:
         why = f"{', '.join(silent)} could not be asked whether it runs there; it is started only when every host has told"
-    if kind in (owner.START, owner.FORWARD, owner.UNDEFINED) and (not in_the_middle or (kind == owner.START and not stopped)):
+    known = {owner.START: stopped, owner.FORWARD: handed_over, owner.UNDEFINED: stopped or handed_over}
+    if not known.get(kind, True):
         why, kind = "", owner.UNDEFINED
     elif why:
-        told["problems"].append(f"{state}. Nothing was done with it: {why}")
+        # All others go on without a guest that waits for a host that is dead, or left out of this run.
+        told["waits" if away and not asked else "problems"].append(f"{state}. Nothing was done with it: {why}")
         kind = owner.UNDEFINED
     else:
         _carry_out(kind, definition, way, here, found, told)
@@ -234,8 +261,8 @@ def _judge(
 
 
 def _marked(there: Held) -> list[tuple[str, str]]:
-    """Disks under their own names that have not lost the tag of their arrival."""
-    return [disk for disk, volume in sorted(there.own.items()) if any(tag.startswith(f"{volumes.COMPLETE}=") for tag in volume["tags"])]
+    """Disks under their own names from which the guest has not been seen to run since they came."""
+    return [disk for disk, volume in sorted(there.own.items()) if volumes.arrival_tags(volume)]
 
 
 def _carry_out(
@@ -247,19 +274,27 @@ def _carry_out(
     nothing = Held(volumes.disks_of(definition))
     own, coming = here.get(source, nothing), here.get(target, nothing)
 
-    def steps(host: str, verb: str, disks: Iterable[tuple[str, str]], peer: str, first: bool, **more: Any) -> None:
+    def steps(host: str, verb: str, disks: Iterable[tuple[str, str]], peer: str, first: bool, place: str = "volumes", **more: Any) -> None:
         for disk in sorted(disks):
-            told["volumes"].setdefault(host, []).append({**_step(verb, definition, disk, peer, **more), "first": first})
+            told[place].setdefault(host, []).append({**_step(verb, definition, disk, peer, **more), "first": first})
+
+    def leaves(host: str) -> None:
+        if guest in found.get(host, {}).get("keeps", ()):
+            told["leave"].setdefault(host, []).append(guest)
 
     if kind in (owner.FORWARD, owner.ARRIVED):
         steps(source, "give", own.own, target, True, date=own.since)
-        steps(target, "take", [*coming.complete, *_marked(coming)], source, False)
-        if guest in found.get(source, {}).get("keeps", ()):
-            told["leave"].setdefault(source, []).append(guest)
+        steps(target, "take", coming.complete, source, False)
+        leaves(source)
+    if kind == owner.ARRIVED:
+        steps(target, "keep", _marked(coming), source, False)
     if kind == owner.BACK:
         steps(target, "demote", [*coming.own, *coming.complete], source, True)
         steps(source, "back", own.moved, target, False)
+        # What it was given there before its start failed. The source does not start what starts with another host.
+        leaves(target)
     if kind == owner.FORWARD:
+        steps(target, "keep", coming.disks, source, False, place="kept")
         told["start"].append({"workload": guest, "to": target})
         told["handed_over"].append({"workload": guest, "from": source, "to": target})
     if kind in (owner.START, owner.BACK) and not runs:
@@ -269,11 +304,10 @@ def _carry_out(
 def _way(guest: str, here: Mapping[str, Held], found: Found) -> tuple[str, str] | None:
     """Source and target of a move, by the tags of volumes, the latest first; by the source's journal where nothing is tagged."""
     for host, there in here.items():
-        if there.filling or there.complete:
-            return there.peer, host
-        marks = [tag for disk in _marked(there) for tag in there.own[disk]["tags"] if tag.startswith(f"{volumes.COMPLETE}={guest}:")]
-        if marks:
-            return marks[0].rpartition(":")[2], host
+        marks = [tag for disk in _marked(there) for tag in volumes.arrival_tags(there.own[disk])]
+        peer = there.peer if there.filling or there.complete else marks[0].rpartition(":")[2] if marks else ""
+        if peer and not _superseded(peer, host, here):
+            return peer, host
     left = sorted((there.since, host, there.to) for host, there in here.items() if there.moved)
     if left:
         return left[-1][1], left[-1][2]
@@ -284,19 +318,33 @@ def _way(guest: str, here: Mapping[str, Held], found: Found) -> tuple[str, str] 
     return None
 
 
-def _state(guest: str, at: tuple[str, str], way: tuple[str, str], runs: Mapping[str, Sequence[Copy]]) -> str:
+def _superseded(peer: str, host: str, here: Mapping[str, Held]) -> bool:
+    """Whether what has come in from a peer is of a move that was given up: it has handed the guest over to another host since, or has
+    nothing of it any more, which is whole elsewhere."""
+    source = here.get(peer)
+    if source is None or owner.at_source(source) == owner.OWN:
+        return False
+    if source.moved:
+        return source.to != host
+    return not source.own and any(owner.at_source(there) == owner.OWN for other, there in here.items() if other not in (peer, host))
+
+
+def _state(
+    guest: str, at: tuple[str, str], way: tuple[str, str], runs: Mapping[str, Sequence[Copy]], found: Found,
+) -> str:
     words = {owner.NONE: "no disks", owner.OWN: "its disks", owner.GIVING: "disks that are renamed in part",
              owner.GIVEN: "disks that were handed over", owner.FILLING: "disks that are not filled",
              owner.COMPLETE: "disks that are complete", owner.TAKING: "complete disks that are renamed in part",
              owner.ODD: "disks that do not belong together"}
-    parts = [f"on {host or 'no host'} {words[word]} and {', '.join(copy.told() for copy in runs[host]) if host in runs else 'no domain'}"
+    parts = [f"on {host} what nobody could ask" if host not in found else
+             f"on {host} {words[word]} and {', '.join(copy.told() for copy in runs[host]) if host in runs else 'no domain'}"
              for host, word in zip(way, at, strict=True)]
     return f"guest {guest!r}: {', '.join(parts)}"
 
 
 def returned(moves: Iterable[Move], found: Found, guests: Guests, silent: Iterable[str]) -> dict[str, Any]:
     """What takes guests back that were handed over and could not be started: as `judged`, for those that certainly run nowhere."""
-    told: dict[str, Any] = {"verdicts": [], "volumes": {}, "start": [], "handed_over": [], "problems": []}
+    told = _nothing()
     silent = sorted(silent)
     for move in moves:
         definition = normalise(guests[move["workload"]])
@@ -304,9 +352,11 @@ def returned(moves: Iterable[Move], found: Found, guests: Guests, silent: Iterab
         runs = [host for host, answer in found.items()
                 if judge.copies_of(map(Copy.of, answer["domains"]), definition["name"], definition["uuid"])]
         at = owner.at_source(here), owner.at_target(there)
-        if runs or at[0] not in (owner.GIVING, owner.GIVEN) or at[1] not in (owner.COMPLETE, owner.TAKING, owner.OWN):
+        # Where it has run since, its newest data is there.
+        unused = at[1] in (owner.COMPLETE, owner.TAKING) or (at[1] == owner.OWN and _marked(there))
+        if runs or at[0] not in (owner.GIVING, owner.GIVEN) or not unused:
             continue
-        state = _state(definition["name"], at, (move["from"], move["to"]), {})
+        state = _state(definition["name"], at, (move["from"], move["to"]), {}, found)
         if silent:
             told["problems"].append(f"{state}. Nothing was done with it: {', '.join(silent)} could not be asked whether it runs there")
             continue

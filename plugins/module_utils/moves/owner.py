@@ -34,8 +34,9 @@ _TABLE: dict[tuple[str, bool, str, bool], str] = {
 """(disks of the source, whether it has a domain, disks of the target, whether it has one) -> the verdict; all else is undefined."""
 
 _TWO = "Both hosts have a domain of it. Pause both (xl pause), find out which one serves its users, and end the other with xl destroy"
-_DISKS = ("Its disks are not as a move leaves them. Nothing of them is lost: xenfold removes none by itself. Find the newest with lvs -o"
-          " lv_name,lv_tags,lv_time on both hosts, give them their names with lvrename on one host alone, and start it there")
+_DISKS = ("Its disks are not as a move leaves them. Nothing of them is lost: xenfold removes none by itself. See which host has the"
+          " newest with lvs -o lv_name,lv_tags on all hosts (xenfold.moved=GUEST:TARGET:DATE: handed over to that host then), give them"
+          " their names with lvrename on one host alone, and start it there")
 
 
 @dataclass(frozen=True)

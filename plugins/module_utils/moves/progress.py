@@ -14,6 +14,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.runni
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import normalise
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import judge, offline, owner
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import SUFFIX
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_send import MOVED_SUFFIX
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volumes import disks_of, told_volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import needs_of
 
@@ -86,6 +88,8 @@ def left(
     starts = {entry["workload"]: [entry["to"]] for entry in start}
     for guest, moves in sorted(paths.items()):
         where = starts.get(guest) or _hosts_of(guest, found)
+        if not where and moves[0]["from"] is not None:
+            where = _stopped_on(guests[guest], found)
         count = _steps_done(guest, moves, where, found, problems, guest in starts)
         if not where and moves[0]["from"] is None and guest in local:
             problems += _has_disks_elsewhere(guests[guest], moves[0], found, lost if guest not in new else ())
@@ -155,6 +159,21 @@ def _hosts_of(guest: str, found: Found) -> list[str]:
     return runs or [host for host, told in sorted(found.items()) if told["guests"].get(guest) == "autostart"]
 
 
+def _stopped_on(definition: Mapping[str, Any], found: Found) -> list[str]:
+    """The one host that has all disks of a guest which runs nowhere and starts with no host."""
+    disks = set(disks_of(definition))
+    homes = [host for host, told in sorted(found.items()) if disks and disks <= told_volumes(told)]
+    return homes if len(homes) == 1 else []
+
+
+def _halves(guest: str, found: Found) -> str:
+    """What hosts have of the disks of a guest in the middle of a move, as the end of a sentence."""
+    told = [f"{host} has {volume['volume_group']}/{volume['name']}" for host, answer in sorted(found.items())
+            for volume in answer.get("volumes", ())
+            if volume["name"].endswith((SUFFIX, MOVED_SUFFIX)) and any(f"={guest}:" in tag for tag in volume["tags"])]
+    return f" Its disks are as a move left them ({', '.join(told)}): docs/moves.md, What the disks say" if told else ""
+
+
 def _steps_done(
     guest: str, moves: Sequence[Move], where: Sequence[str], found: Found, problems: list[str], starting: bool = False,
 ) -> int:
@@ -164,7 +183,8 @@ def _steps_done(
     step = f"step {moves[0]['step']}: {guest}"
     if not where:
         if path[0] is not None and all(host in found for host in path):
-            problems.append(f"{step} is on none of its hosts ({route}), nor on another that answers. Start it on {path[0]}, or plan anew")
+            problems.append(f"{step} is on none of its hosts ({route}), nor on another that answers."
+                            + (_halves(guest, found) or f" Start it on {path[0]}, or plan anew"))
         return 0
     if len(where) > 1:
         problems.append(f"{step} is on {' and on '.join(where)}. It may run on one only: find out which is right, and end the other"
@@ -180,8 +200,9 @@ def _steps_done(
     if starts_only and path[0] is None:
         return 0
     if starts_only and at[-1] < len(moves):
-        problems.append(f"step {moves[at[-1]]['step']}: {guest} does not run on {where[0]}, it only starts with the host. Start it there"
-                        f" (xl create), or plan anew")
+        how = "it only starts with the host" if found[where[0]]["guests"].get(guest) else "where its disks are"
+        problems.append(f"step {moves[at[-1]]['step']}: {guest} does not run on {where[0]}, {how}. Start it there (xl create), or plan"
+                        " anew")
     return at[-1]
 
 

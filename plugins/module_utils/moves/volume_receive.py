@@ -106,6 +106,11 @@ def tag_of(kind: str, guest: str, peer: str) -> str:
     return f"{kind}={guest}:{peer}"
 
 
+def is_arrival_tag(tag: str) -> bool:
+    """Whether a volume loses the tag when its guest runs from it."""
+    return tag.startswith((f"{COMPLETE}=", f"{FILLING}="))
+
+
 def volumes_of(guest: str, peer: str) -> list[dict[str, Any]]:
     """The volumes that are being filled here for a guest by a peer, in the order of their names."""
     report = run(["lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", "vg_name,lv_name,lv_size,lv_tags"])

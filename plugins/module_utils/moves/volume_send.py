@@ -38,6 +38,7 @@ renames are left for the next run; nobody waited for it, so it was not shut down
 COPYING, DOWN, GIVEN, BACK, STAYED = "copying", "down", "given", "back", "stayed"
 """Stages, each written down before it begins."""
 CREATING = "/run/xenfold/creating"
+SCOPE = ("systemd-run", "--quiet", "--scope", "--collect")
 ANSWER_SECONDS = 600
 """For how long a receiver may do nothing. A guest would be down for as long as a disk over there hangs."""
 _TIME_IS_UP, _POWEROFF, _REBOOT = 124, 0, 1
@@ -143,8 +144,10 @@ class Mover:
     # What others see
 
     def say(self, text: str) -> None:
-        self.log.write(f"{text}\n".encode())
-        self.log.flush()
+        # A full disk must not keep the guest from being started again.
+        with contextlib.suppress(OSError):
+            self.log.write(f"{text}\n".encode())
+            self.log.flush()
 
     def note(self, **keys: Any) -> None:
         """Write it down, on the disk, before it is done."""
@@ -156,8 +159,9 @@ class Mover:
             return
         self.told = time.monotonic()
         temporary = f"{self.journal['progress']}.new"
-        Path(temporary).write_text(json.dumps(self.progress), encoding="utf-8")
-        os.replace(temporary, self.journal["progress"])
+        with contextlib.suppress(OSError):
+            Path(temporary).write_text(json.dumps(self.progress), encoding="utf-8")
+            os.replace(temporary, self.journal["progress"])
 
     def somebody_waits(self) -> bool:
         """Whether a controller has given a sign of life: without one, nobody would start the guest on the other host."""
@@ -165,7 +169,8 @@ class Mover:
             age = time.time() - os.stat(self.journal["alive"]).st_mtime
         except FileNotFoundError:
             return False
-        return age < self.journal["alive_seconds"]
+        # One from the future is of a clock that was set back.
+        return abs(age) < self.journal["alive_seconds"]
 
     # Copying
 
@@ -302,17 +307,21 @@ class Mover:
         if self.domains():
             self.let_go()
             return STAYS
-        self.note(stage=BACK)
+        with contextlib.suppress(OSError):
+            # For the next run; the stage before says as much.
+            self.note(stage=BACK)
         if self.held:
             self.held.close()
             self.held = None
         begun = f"{CREATING}/{self.guest}"
-        done = subprocess.run(["flock", "-n", "-E", "75", begun, "xl", "create", self.journal["config"]], stdin=subprocess.DEVNULL,
-                              stdout=self.log, stderr=subprocess.STDOUT, check=False)
+        # The xl that watches over it stays. In the unit of this move it would keep systemd from beginning the next one under that name.
+        command = [*SCOPE, "flock", "-n", "-E", "75", begun, "xl", "create", self.journal["config"]]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, check=False)
         if done.returncode != 75:
             Path(begun).unlink(missing_ok=True)
         if done.returncode == 0 and wait(lambda: bool(self.domains()), _GONE_SECONDS):
-            self.note(stage=STAYED)
+            with contextlib.suppress(OSError):
+                self.note(stage=STAYED)
             self.say("it was started here again")
             return STAYS
         self.say(f"it could not be started here again: xl create ended with {done.returncode}")

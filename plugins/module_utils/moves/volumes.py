@@ -3,8 +3,8 @@
 """Volumes of guests that move with their disks: their names and tags tell whose they are, and what is done to them step by step. Pure.
 
 NAME is a guest's disk; NAME.coming with the tag xenfold.coming=GUEST:SOURCE is being filled from the source, and with the tag
-xenfold.complete=GUEST:SOURCE equal to what the source has; NAME.moved with xenfold.moved=GUEST:TARGET:DATE is what a guest has left behind.
-A guest starts from NAME alone.
+xenfold.complete=GUEST:SOURCE equal to what the source has; under its own name it keeps that tag until the guest is seen to run from it.
+NAME.moved with xenfold.moved=GUEST:TARGET:DATE is what a guest has left behind. A guest starts from NAME alone.
 """
 from __future__ import annotations
 
@@ -17,18 +17,24 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.actions impo
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import volume_name
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import names
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import COMPLETE, FILLING, SUFFIX, tag_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import (
+    COMPLETE,
+    FILLING,
+    SUFFIX,
+    is_arrival_tag,
+    tag_of,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_send import MOVED_SUFFIX, MOVED_TAG
 
-REPORT = ["lvs", *lvm.REPORT, "vg_name,lv_name,lv_size,lv_tags"]
+REPORT = ["lvs", *lvm.REPORT, "vg_name,lv_name,lv_size,lv_tags,origin"]
 GROUPS = ["vgs", *lvm.REPORT, "vg_name,vg_free,vg_extent_size"]
-VERBS = ("make", "refill", "take", "demote", "give", "back", "remove")
+VERBS = ("make", "refill", "take", "keep", "demote", "give", "back", "remove")
 DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _GROUP = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,63}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,126}")
 
 Volume = Mapping[str, Any]
-"""volume_group, name, size_bytes, tags."""
+"""volume_group, name, size_bytes, tags; of a snapshot also origin, the name of the volume that it is of."""
 
 
 class StepError(ValueError):
@@ -38,7 +44,8 @@ class StepError(ValueError):
 def parse(rows: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
     """Rows of REPORT."""
     return [{"volume_group": row["vg_name"], "name": row["lv_name"], "size_bytes": int(row["lv_size"]),
-             "tags": [tag for tag in row["lv_tags"].split(",") if tag]} for row in rows]
+             "tags": [tag for tag in row["lv_tags"].split(",") if tag], **({"origin": row["origin"]} if row["origin"] else {})}
+            for row in rows]
 
 
 def disks_of(definition: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -131,9 +138,18 @@ def plan(steps: Sequence[Mapping[str, Any]], volumes: Sequence[Volume]) -> list[
     for step in steps:
         there = held(volumes, step["guest"], [(step["volume_group"], step["name"])])
         planned = _PLANS[step["verb"]](step, there)
+        if step["verb"] == "remove" and planned and (copies := _snapshots(step, volumes)):
+            raise _refuse(step, f"the snapshot {', '.join(copies)} would go with it; remove that first")
         if planned:
             found.append(planned)
     return found
+
+
+def _snapshots(step: Mapping[str, Any], volumes: Sequence[Volume]) -> list[str]:
+    """Of the volume that a step removes."""
+    name = step["name"] + (MOVED_SUFFIX if step["which"] == "moved" else SUFFIX)
+    return sorted(f"{one['volume_group']}/{one['name']}" for one in volumes
+                  if one["volume_group"] == step["volume_group"] and one.get("origin") == name)
 
 
 Planned = tuple[Action, list[list[str]]] | None
@@ -173,21 +189,29 @@ def _refill(step: Mapping[str, Any], there: Held) -> Planned:
 
 
 def _take(step: Mapping[str, Any], there: Held) -> Planned:
-    """In its last step the volume becomes one like any other; until then its tag tells that it has just come."""
+    """It keeps its tag, which tells that the guest has not been seen to run from it."""
     group, name = _key(step)
     if there.own:
         if there.filling or there.complete:
             raise _refuse(step, "the host has two of it")
-        tags = [tag for tag in there.own[group, name]["tags"] if tag.startswith((f"{COMPLETE}=", f"{FILLING}="))]
-        if not tags:
-            return None
-        drop = [word for tag in tags for word in ("--deltag", tag)]
-        return Action("tag", f"volume {group}/{name}", "as the guest's own"), [["lvchange", *drop, f"{group}/{name}"]]
+        return None
     if not there.complete:
         raise _refuse(step, "it is not complete")
-    tag = tag_of(COMPLETE, step["guest"], there.peer)
     return (Action("rename", f"volume {group}/{name}{SUFFIX}", f"to {name}, as {step['guest']} was handed over"),
-            [["lvrename", group, name + SUFFIX, name], ["lvchange", "--deltag", tag, f"{group}/{name}"]])
+            [["lvrename", group, name + SUFFIX, name]])
+
+
+def arrival_tags(volume: Volume) -> list[str]:
+    return [tag for tag in volume["tags"] if is_arrival_tag(tag)]
+
+
+def _keep(step: Mapping[str, Any], there: Held) -> Planned:
+    group, name = _key(step)
+    if not there.own:
+        raise _refuse(step, "it is not here")
+    tags = arrival_tags(there.own[group, name])
+    drop = [word for tag in tags for word in ("--deltag", tag)]
+    return (Action("tag", f"volume {group}/{name}", "as the guest's own"), [["lvchange", *drop, f"{group}/{name}"]]) if tags else None
 
 
 def _demote(step: Mapping[str, Any], there: Held) -> Planned:
@@ -200,8 +224,9 @@ def _demote(step: Mapping[str, Any], there: Held) -> Planned:
     if not there.own or there.filling or there.complete:
         raise _refuse(step, "the host does not have it, or has two")
     tag = tag_of(FILLING, step["guest"], step["peer"])
+    drop = [word for old in arrival_tags(there.own[group, name]) if old != tag for word in ("--deltag", old)]
     return (Action("rename", f"volume {group}/{name}", f"to {name}{SUFFIX}, as {step['guest']} did not start from it"),
-            [["lvchange", "--addtag", tag, f"{group}/{name}"], ["lvrename", group, name, name + SUFFIX]])
+            [["lvchange", "--addtag", tag, *drop, f"{group}/{name}"], ["lvrename", group, name, name + SUFFIX]])
 
 
 def _give(step: Mapping[str, Any], there: Held) -> Planned:
@@ -239,4 +264,5 @@ def _remove(step: Mapping[str, Any], there: Held) -> Planned:
             [["lvremove", "--yes", f"{group}/{name}{suffix}"]])
 
 
-_PLANS = {"make": _make, "refill": _refill, "take": _take, "demote": _demote, "give": _give, "back": _back, "remove": _remove}
+_PLANS = {"make": _make, "refill": _refill, "take": _take, "keep": _keep, "demote": _demote, "give": _give, "back": _back,
+          "remove": _remove}

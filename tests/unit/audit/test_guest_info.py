@@ -55,7 +55,7 @@ def test_domains_in_any_state_links_and_what_is_stored(tmp_path: Path, monkeypat
 def test_without_guests_one_command_and_without_xen_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(tmp_path, monkeypatch, [{"command": ["xl", "list"], "out": HEADING}])["domains"] == []
     assert ask(tmp_path, monkeypatch, [], xen=False) | {"failed": False} == {
-        "failed": False, "changed": False, "guests": {}, "configured": [], "volumes": [], "guarded": [],
+        "failed": False, "changed": False, "guests": {}, "configured": [], "volumes": [], "arriving": [], "guarded": [],
         "xen_version": "", "domains": [], "links": {}, "stored": {}, "resources": {}}
 
 

@@ -127,6 +127,9 @@ def test_what_a_silent_host_may_have_is_not_begun_anew() -> None:
     # Neither has them under their own names.
     (None, {"xen01": has(["a"], ["vg0/a-root.moved"]), "xen02": has((), ["vg0/a-root.coming"])},
      "its disks are in the middle of a move (xen01, xen02); playbooks/apply.yml goes on with that"),
+    # Taken, and not started yet.
+    (None, {"xen01": has(["a"], ["vg0/a-root.moved"]), "xen02": {**has((), ["vg0/a-root"]), "arriving": ["vg0/a-root"]}},
+     "its disks are in the middle of a move (xen02); playbooks/apply.yml goes on with that"),
 ])
 def test_a_guest_in_no_clear_state_is_left_to_a_person(current: str | None, stored: dict[str, Any], text: str) -> None:
     told = (problem("a", "b", **({"a": current} if current else {})), {}, with_disks("a"), stored)

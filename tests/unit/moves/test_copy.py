@@ -58,6 +58,14 @@ esac
 '''
 
 
+# In the place of a scope of systemd's.
+SCOPE = """#!/bin/sh
+echo "systemd-run $*" >> {log}
+while test "${{1#--}}" != "$1"; do shift; done
+exec "$@"
+"""
+
+
 class Host:
     """A false host: its volumes, commands and log."""
 
@@ -71,6 +79,7 @@ class Host:
         for name in ("lvs", "lvchange", "lvrename"):
             self.script(name, script)
         self.script("xl", XL.format(folder=folder, log=self.log, uuid=UUID))
+        self.script("systemd-run", SCOPE.format(log=self.log))
 
     def script(self, name, text):
         path = self.folder / "bin" / name
@@ -252,8 +261,40 @@ send.Mover.go_through = broken
     assert code == 1, log
     assert SAID[what] in log
     assert pair.stayed()
+    # The xl that watches over it is no part of the unit of the move, which could not begin again as long as that runs.
+    if what != "somebody starts it by hand":
+        assert re.search(r"systemd-run --quiet --scope --collect flock .* xl create /etc/xen/guests/", pair.source.log.read_text())
     # And nothing on the target counts as complete, unless it is.
     assert all("coming" in tags[0] for tags in pair.target.told().values()) or what.startswith("somebody")
+
+
+def test_a_full_disk_does_not_keep_it_from_being_started_again(pair):
+    """Neither progress nor journal nor log can be written any more."""
+    code, _journal, _log = pair.go(more="""
+go_through = send.Mover.go_through
+def full(*_words, **_more):
+    raise OSError(28, "No space left on device")
+class Full:
+    write = flush = staticmethod(full)
+    def fileno(self):
+        return 2
+def broken(self, channel, name, limit=False):
+    roots = go_through(self, channel, name, limit)
+    if name == "second":
+        self.journal["progress"] = "/proc/none"
+        send.write, self.log = full, Full()
+    return roots
+send.Mover.go_through = broken
+""")
+    assert code == 1
+    assert pair.stayed()
+
+
+def test_a_sign_of_life_from_the_future_is_none(pair):
+    """The clock was set back, and nobody has given one since."""
+    os.utime(pair.journal["alive"], (2**31, 2**31))
+    code, _journal, log = pair.go()
+    assert (code, pair.runs) == (4, True), log
 
 
 def test_one_that_cannot_be_started_again_is_told_as_down(pair):

@@ -91,7 +91,7 @@ def test_what_a_host_tells_of_volumes(tmp_path, monkeypatch):
     commands = [
         {"command": volumes.GROUPS, "out": json.dumps({"report": [{"vg": [{"vg_name": "vg0", "vg_free": "5", "vg_extent_size": "4"}]}]})},
         {"command": volumes.REPORT, "out": json.dumps({"report": [{"lv": [
-            {"vg_name": "vg0", "lv_name": "disk01-root.coming", "lv_size": "8388608", "lv_tags": COMING}]}]})}]
+            {"vg_name": "vg0", "lv_name": "disk01-root.coming", "lv_size": "8388608", "lv_tags": COMING, "origin": ""}]}]})}]
     command_cases.run("xl_move_info", {**case, "run": [*commands, {"command": call, "out": "xenfold volume receiver ready\n"}]})
     deaf = {"deaf_volumes": {"xen02": "ssh to 10.9.0.2 ended with 255: Permission denied"}}
     commands.append({"command": call, "rc": 255, "err": "Permission denied\n"})

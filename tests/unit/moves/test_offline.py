@@ -29,6 +29,8 @@ PLAN = plan(GO)
 GROUPS = {"vg0": {"free_bytes": 2**30, "extent_bytes": 4 * 2**20}}
 EMPTY = {"volumes": [], "groups": GROUPS, "stored": [], "journals": {}, "deaf_volumes": {}}
 OWN = [volume("disk01-root"), volume("disk01-data")]
+# Taken, and the guest has not been seen to run from them.
+TAKEN = [volume("disk01-root", COMPLETE), volume("disk01-data", COMPLETE)]
 
 
 def coming(tag=COMING, size_bytes=8 * 2**20):
@@ -157,9 +159,9 @@ def test_what_is_made_and_sent():
         assert (sent["mibps"], sent["shutdown_seconds"], sent["address"]) == (5, 9, "10.9.0.2")
 
 
-def judged(there, wave=None, results=None, hosts=HOSTS, the_plan=PLAN):
+def judged(there, wave=None, results=None, hosts=HOSTS):
     steps_of_wave = None if wave is None else {"moves": [], "offline": wave}
-    return moves_judged._moves_judged(there, the_plan, GUESTS, hosts, steps_of_wave, results)
+    return moves_judged._moves_judged(there, PLAN, GUESTS, hosts, steps_of_wave, results)
 
 
 STOPPED = {**DOWN, "journals": {"disk01": {"stage": "down", "to": "xen02"}}}
@@ -218,14 +220,76 @@ def test_the_latest_tag_of_a_hand_over_counts():
     both = [{**entry, "tags": tags} for entry, tags in zip(moved(), ([first, MOVED], [MOVED, first]), strict=True)]
     there = offline.held(found({**DOWN, "volumes": both}), "xen01", offline.normalise(GUESTS["disk01"]))
     assert (there.to, there.since) == ("xen02", "20261129T164305Z")
-    assert judged(found({**DOWN, "volumes": both}, {"volumes": OWN}))["start"] == [{"workload": "disk01", "to": "xen02"}]
+    assert judged(found({**DOWN, "volumes": both}, {"volumes": TAKEN}))["start"] == [{"workload": "disk01", "to": "xen02"}]
     assert "since 20261129T164305Z" in forgotten(found({**DOWN, "volumes": both}, THERE), 9999)["problems"][0]
 
 
-def test_after_a_hand_over_it_is_started_only_where_the_plan_leads():
+def test_one_that_has_run_there_is_down_since_somebody_has_shut_it_down():
+    """What it wrote there is its newest data: nothing goes back, and nothing is started."""
     there = found({**DOWN, "volumes": moved()}, {"volumes": OWN})
-    assert judged(there)["start"] == [{"workload": "disk01", "to": "xen02"}]
-    assert judged(there, the_plan=plan())["start"] == []
+    assert (judged(there)["start"], judged(there)["volumes"], judged(there)["problems"]) == ([], {}, [])
+    assert moves_returned._moves_returned(there, [GO], GUESTS, HOSTS)["volumes"] == {}
+    # Its steps are done where its disks are.
+    told = left(there)
+    assert ([step["done"] for step in told["steps"]], told["problems"]) == ([True], [])
+    third = plan(GO, {**move(2, "disk01", "xen02", "xen03", wave=2), "method": "offline"})
+    told = moves_left._moves_left(third, there, GUESTS, HOSTS, HOSTS)
+    assert told["problems"] == ["step 2: disk01 does not run on xen02, where its disks are. Start it there (xl create), or plan anew"]
+
+
+def test_disks_lose_the_mark_of_their_arrival_when_the_guest_runs():
+    there = found({**DOWN, "volumes": moved()}, {"volumes": TAKEN})
+    told = judged(there)
+    assert (told["start"], told["volumes"]) == ([{"workload": "disk01", "to": "xen02"}], {})
+    assert [(step["verb"], step["name"]) for step in told["kept"]["xen02"]] == [("keep", "disk01-data"), ("keep", "disk01-root")]
+    there["xen02"]["domains"] = [domain("disk01", domid=9)]
+    assert steps(judged(there)) == {"xen02": [("keep", "disk01-data", False), ("keep", "disk01-root", False)]}
+    assert judged(there)["start"] == []
+
+
+B_OLD, C_NEW = {"volumes": coming(COMPLETE)}, MOVED.replace("xen02", "xen03")
+
+
+@pytest.mark.parametrize("old", [coming(COMPLETE), coming()])
+def test_what_a_move_that_was_given_up_has_left_on_another_host_is_never_taken_for_the_newest(old):
+    """To xen02 it did not come to an end; to xen03 it did."""
+    # Handed over, not started yet.
+    told = judged(found({**DOWN, "volumes": moved(C_NEW)}, {"volumes": old}, {"volumes": coming(COMPLETE)}))
+    assert (told["start"], "xen02" in told["volumes"]) == ([{"workload": "disk01", "to": "xen03"}], False)
+    # It has run on xen03, and is down.
+    for source in ({**DOWN, "volumes": moved(C_NEW)}, {**DOWN, "volumes": []}):
+        told = judged(found(source, {"volumes": old}, {"volumes": OWN}))
+        assert (told["start"], told["volumes"], told["problems"]) == ([], {}, [])
+    # Such a move does not begin.
+    go = {**GO, "to": "xen03"}
+    told = moves_problems._moves_problems([{"wave": 1, "moves": [], "offline": [go], "define": []}], found(target={"volumes": old}), GUESTS)
+    assert any("xen02 has vg0/disk01-data.coming, vg0/disk01-root.coming of an earlier move, which could be taken for the newest;"
+               " -e moves_forget=disk01 removes it" in line for line in told), told
+
+
+def test_what_has_come_in_for_a_disk_that_the_guest_has_no_more():
+    old = volume("disk01-old.coming", COMING)
+    assert any("xen02 has vg0/disk01-old.coming of a disk that it has no more; remove it there (lvremove)" in line
+               for line in problems(found(target={"volumes": [old]})))
+    assert problems(found(target={"volumes": [volume("disk011-old.coming", COMING.replace("disk01", "disk011"))]})) == []
+
+
+def test_a_guest_waits_for_a_host_that_told_nothing_and_keeps_no_other_waiting():
+    there = found({**DOWN, "volumes": moved()}, {"volumes": coming(COMPLETE)})
+    del there["xen01"]
+    for hosts in (HOSTS, ["xen02", "xen03"]):
+        told = judged(there, hosts=hosts)
+        assert (told["start"], told["volumes"], told["problems"]) == ([], {}, [])
+        assert told["waits"] == [(
+            "guest 'disk01': on xen01 what nobody could ask, on xen02 disks that are complete and no domain. Nothing was done with it:"
+            " xen01 told nothing, and may run it or have the newest of its disks. Do not start it before that is known")]
+    # Disks that have their own names there were handed over for certain. A host without power does not run it.
+    there["xen02"]["volumes"] = TAKEN
+    assert judged(there, hosts=["xen02", "xen03"])["start"] == [{"workload": "disk01", "to": "xen02"}]
+    assert (judged(there)["start"], len(judged(there)["waits"])) == ([], 1)
+    # Of a move that has just ended it is a failure.
+    told = judged(there, wave=[GO], results={})
+    assert (told["waits"], len(told["problems"]), len(told["failed"])) == ([], 1, 2)
 
 
 def test_a_guest_is_not_started_while_a_host_has_not_told():
@@ -266,14 +330,16 @@ def test_what_became_of_a_wave(source, target, code, line, failed):
 
 
 def test_one_that_did_not_start_there_goes_back():
-    there = found({**DOWN, "volumes": moved()}, {"volumes": OWN})
+    there = found({**DOWN, "volumes": moved()}, {"volumes": TAKEN, "keeps": ["disk01"]})
     told = moves_returned._moves_returned(there, [GO], GUESTS, HOSTS)
+    # What starts with the target is not started by the source.
+    assert told["forget"] == {"xen02": ["disk01"]}
     assert told["start"] == [{"workload": "disk01", "to": "xen01"}]
     assert steps(told) == {"xen02": [("demote", "disk01-data", True), ("demote", "disk01-root", True)],
                            "xen01": [("back", "disk01-data", False), ("back", "disk01-root", False)]}
     # The same for one that an earlier run handed over.
     assert moves_returned._moves_returned(there, judged(there)["handed_over"], GUESTS, HOSTS) == told
-    runs = found({**DOWN, "volumes": moved()}, {"volumes": OWN, "domains": [domain("disk01", PAUSED, domid=9)]})
+    runs = found({**DOWN, "volumes": moved()}, {"volumes": TAKEN, "domains": [domain("disk01", PAUSED, domid=9)]})
     assert moves_returned._moves_returned(runs, [GO], GUESTS, HOSTS)["volumes"] == {}
     told = moves_returned._moves_returned({name: there[name] for name in HOSTS[:2]}, [GO], GUESTS, HOSTS)
     assert (told["volumes"], "xen03 could not be asked" in told["problems"][0]) == ({}, True)
@@ -281,7 +347,7 @@ def test_one_that_did_not_start_there_goes_back():
 
 
 def test_a_guest_that_is_to_be_started_counts_as_there():
-    told = left(found({**DOWN, "volumes": moved()}, {"volumes": OWN}), start=[{"workload": "disk01", "to": "xen02"}])
+    told = left(found({**DOWN, "volumes": moved()}, {"volumes": TAKEN}), start=[{"workload": "disk01", "to": "xen02"}])
     assert ([step["done"] for step in told["steps"]], told["problems"], told["lacking"]) == ([True], [], [])
 
 

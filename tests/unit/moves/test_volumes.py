@@ -26,8 +26,8 @@ def verb(name, **more):
 
 
 def report(*there):
-    rows = [{"vg_name": one["volume_group"], "lv_name": one["name"], "lv_size": str(one["size_bytes"]), "lv_tags": ",".join(one["tags"])}
-            for one in there]
+    rows = [{"vg_name": one["volume_group"], "lv_name": one["name"], "lv_size": str(one["size_bytes"]), "lv_tags": ",".join(one["tags"]),
+             "origin": one.get("origin", "")} for one in there]
     return {"command": volumes.REPORT, "out": json.dumps({"report": [{"lv": rows}]})}
 
 
@@ -37,10 +37,13 @@ def report(*there):
     (MAKE, [FILLING], []),
     (verb("refill"), [FULL], [["lvchange", "--addtag", COMING, "--deltag", COMPLETE, "vg0/disk01-root.coming"]]),
     (verb("refill"), [FILLING], []),
-    (verb("take"), [FULL, LEFT], [["lvrename", "vg0", "disk01-root.coming", "disk01-root"],
-                                  ["lvchange", "--deltag", COMPLETE, "vg0/disk01-root"]]),
-    (verb("take"), [volume("disk01-root", COMPLETE)], [["lvchange", "--deltag", COMPLETE, "vg0/disk01-root"]]),
+    (verb("take"), [FULL, LEFT], [["lvrename", "vg0", "disk01-root.coming", "disk01-root"]]),
+    (verb("take"), [volume("disk01-root", COMPLETE)], []),
     (verb("take"), [OWN], []),
+    (verb("keep"), [volume("disk01-root", COMPLETE)], [["lvchange", "--deltag", COMPLETE, "vg0/disk01-root"]]),
+    (verb("keep"), [OWN], []),
+    (verb("demote"), [volume("disk01-root", COMPLETE)], [["lvchange", "--addtag", COMING, "--deltag", COMPLETE, "vg0/disk01-root"],
+                                                         ["lvrename", "vg0", "disk01-root", "disk01-root.coming"]]),
     (verb("demote"), [OWN], [["lvchange", "--addtag", COMING, "vg0/disk01-root"],
                              ["lvrename", "vg0", "disk01-root", "disk01-root.coming"]]),
     (verb("demote"), [FULL], [["lvchange", "--addtag", COMING, "--deltag", COMPLETE, "vg0/disk01-root.coming"]]),
@@ -74,6 +77,9 @@ def test_steps(step, there, commands):
     (verb("take"), [FILLING], "cannot take it: it is not complete. Run this again: it looks anew"),
     (verb("take"), [], "cannot take it"),
     (verb("demote"), [OWN, FULL], "cannot demote it"),
+    (verb("keep"), [FULL], "cannot keep it: it is not here"),
+    (verb("remove", which="moved"), [LEFT, {**volume("copy"), "origin": "disk01-root.moved"}],
+     "the snapshot vg0/copy would go with it; remove that first"),
     (verb("demote"), [], "cannot demote it"),
     (GIVE, [], "cannot give it: it is not here"),
     (verb("back"), [], "cannot back it: it is not here"),
