@@ -53,7 +53,7 @@ _value:
     - Of guests that move with their disks C(volumes) with what is to be done on each host, for M(xenfold.consolidation.volume_settle), and
       C(start), those that run nowhere and are to be started, each with C(workload) and C(to), and C(handed_over), those of them that were
       handed over, as P(xenfold.consolidation.moves_returned#filter) takes them, C(kept), what is to be done with volumes on each host when
-      those have started, and C(waits), what was left until a host tells that did not.
+      those have started, and C(waits), guests that were left until a host tells that did not, with the reason.
     - C(lines) and C(failed) for the steps of O(wave).
   type: dict
 """

@@ -9,7 +9,7 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Takes the steps of a plan that are done as done when the hosts say so, not by any journal.
-positional: found, guests, hosts, limited, offline, start, off, lost, new, local
+positional: found, guests, hosts, limited, offline, start, off, lost, new, local, waiting
 options:
   _input:
     description: The plan, as P(xenfold.consolidation.placement#module) wrote it.
@@ -62,6 +62,12 @@ options:
     type: list
     elements: str
     default: []
+  waiting:
+    description: Guests of which it is not known where they are, C(waits) of P(xenfold.consolidation.moves_judged#filter). Their steps are
+      left.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -90,10 +96,11 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import
 
 def _moves_left(
     plan: Any, found: Any, guests: Any, hosts: Any, limited: Any, offline: Any = (), start: Any = (), off: Any = (),
-    lost: Any = (), new: Any = (), local: Any = (),
+    lost: Any = (), new: Any = (), local: Any = (), waiting: Any = (),
 ) -> dict[str, Any]:
-    plan, found, guests, hosts, limited, offline, start, off, lost, new, local = plain(
-        [plan, found, guests, list(hosts), list(limited), offline, list(start), list(off), list(lost), list(new), list(local)])
+    plan, found, guests, offline = plain([plan, found, guests, offline])
+    hosts, limited, start, off, lost, new, local, waiting = plain(
+        [list(given) for given in (hosts, limited, start, off, lost, new, local, waiting)])
     strange = sorted(set(new) - set(guests))
     if strange:
         raise AnsibleFilterError(f"moves_left: new_guests: value {', '.join(strange)!r}, allowed guests of the estate")
@@ -104,7 +111,7 @@ def _moves_left(
         consents = with_disks.names_in("moves_offline", offline, guests)
     except ValueError as error:
         raise AnsibleFilterError(f"moves_left: {error}") from None
-    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found, off), consents, start, off, lost, new, local)
+    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found, off), consents, start, off, lost, new, local, waiting)
 
 
 class FilterModule:

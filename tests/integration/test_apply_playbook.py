@@ -418,20 +418,40 @@ def test_one_that_has_run_there_and_was_shut_down_stays_down_with_its_data(local
 
 
 @pytest.mark.long
-def test_a_host_that_falls_silent_after_the_moves_is_told_with_the_guest(local: Scene) -> None:
+def test_one_that_an_earlier_run_handed_over_goes_back_by_consent_alone(local: Scene) -> None:
+    """It may have run there since."""
+    taken = {f"disk01-{name}": [COMPLETE] for name in ("data", "root")}
+    local.has("xen01", volumes=disks(".moved", MOVED))
+    local.has("xen02", volumes=disks("", COMPLETE))
+    local.change(fates={"disk01": "arrives and does not start"})
+    code, text = local.run()
+    assert (code, local.where()["xen01"], local.where()["xen02"], volumes(local, "xen02")) == (2, [], [], taken), text
+    assert "down where their disks are: disk01. Put right what keeps them from starting and run this again, or take them back" in text
+    assert "-e moves_back=disk01" in text
+    code, text = local.run("-e", "moves_back=disk02")
+    assert (code, "moves_back: value 'disk02', allowed guests of the estate" in text, local.calls("xl_guest")) == (2, True, []), text
+    code, text = local.run("-e", "moves_back=[disk01]")
+    assert (code, at_home(local)) == (2, True), text
+    assert "back where they came from, as they did not start: disk01" in text
+    assert local.world["hosts"]["xen02"]["keeps"] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("host", "target"), [("xen03", "disks that are complete and no domain"), ("xen02", "what nobody could ask")])
+def test_a_host_that_falls_silent_after_the_moves_is_told_with_the_guest(local: Scene, host: str, target: str) -> None:
     silent, way = local.folder / "silent", local.folder / "way"
     way.write_text(f'#!/bin/sh\ntest ! -e {silent} || exit 255\nfor last; do :; done\nexec sh -c "$last"\n')
     way.chmod(0o755)
-    local.inventory(xen03={"ansible_connection": "ssh", "ansible_ssh_executable": str(way)})
+    local.inventory(**{host: {"ansible_connection": "ssh", "ansible_ssh_executable": str(way)}})
     local.change(during_moves=str(silent))
-    local.silent = "xen03"
+    local.silent = host
     code, text = local.run(*CONSENT)
     assert code == 2, text
-    assert "guest 'disk01': on xen01 disks that were handed over and no domain, on xen02 disks that are complete" in text
-    assert "xen03 could not be asked whether it runs there" in text
+    assert f"on xen01 disks that were handed over and no domain, on xen02 {target}. Nothing was done with it: {host}" in text
+    assert f"{host} could not be asked whether it runs there" in text or f"{host} told nothing" in text
     # It has booted, and its lock is gone.
     local.change(during_moves="")
-    local.has("xen03", lock=None)
+    local.change(hosts={**local.world["hosts"], host: {**local.world["hosts"][host], "lock": None}})
     local.silent = ""
     silent.unlink()
     code, text = local.run(*CONSENT)

@@ -195,7 +195,7 @@ def judged(found: Found, guests: Guests, silent: Iterable[str], moved: Sequence[
     moved: offline moves of a wave that has just ended. Returns `verdicts` (guest, source, target, kind, text), `volumes` (host -> steps for
     the module volume_settle, `first` before the others), `leave` (host -> guests that have left it for good), `start` (guests that run
     nowhere, with the host that may start them), `handed_over` (those of them that go forward, as moves for `returned`), `kept` (host ->
-    steps for when those have started), `problems`, `waits` (what is left until a host tells, one line each).
+    steps for when those have started), `problems`, `waits` (guest -> why it is left until a host tells).
     """
     silent = sorted(silent)
     ways = {move["workload"]: (move["from"], move["to"]) for move in moved}
@@ -212,7 +212,7 @@ def judged(found: Found, guests: Guests, silent: Iterable[str], moved: Sequence[
 
 
 def _nothing() -> dict[str, Any]:
-    return {"verdicts": [], "volumes": {}, "leave": {}, "start": [], "handed_over": [], "kept": {}, "problems": [], "waits": []}
+    return {"verdicts": [], "volumes": {}, "leave": {}, "start": [], "handed_over": [], "kept": {}, "problems": [], "waits": {}}
 
 
 def _judge(
@@ -228,9 +228,6 @@ def _judge(
         # It has gone on since, as it is wherever it runs.
         return
     arriving = bool(_marked(here.get(target, nothing)))
-    if source not in found and arriving:
-        # A target gives disks their own names only once they are handed over.
-        at = owner.GIVEN, at[1]
     verdict = owner.judge(at[0], source in runs, at[1], target in runs)
     kind = verdict.kind
     journal = found.get(source, {}).get("journals", {}).get(guest, {})
@@ -251,8 +248,12 @@ def _judge(
     if not known.get(kind, True):
         why, kind = "", owner.UNDEFINED
     elif why:
-        # All others go on without a guest that waits for a host that is dead, or left out of this run.
-        told["waits" if away and not asked else "problems"].append(f"{state}. Nothing was done with it: {why}")
+        text = f"{state}. Nothing was done with it: {why}"
+        if away and not asked:
+            # All others go on without a guest that waits for a host that is dead, or left out of this run.
+            told["waits"][guest] = text
+        else:
+            told["problems"].append(text)
         kind = owner.UNDEFINED
     else:
         _carry_out(kind, definition, way, here, found, told)
@@ -352,8 +353,12 @@ def returned(moves: Iterable[Move], found: Found, guests: Guests, silent: Iterab
         runs = [host for host, answer in found.items()
                 if judge.copies_of(map(Copy.of, answer["domains"]), definition["name"], definition["uuid"])]
         at = owner.at_source(here), owner.at_target(there)
+        if runs == [move["to"]]:
+            # It has started beside one that has not.
+            told["volumes"].setdefault(move["to"], []).extend(
+                {**_step("keep", definition, disk, move["from"]), "first": False} for disk in _marked(there))
         # Where it has run since, its newest data is there.
-        unused = at[1] in (owner.COMPLETE, owner.TAKING) or (at[1] == owner.OWN and _marked(there))
+        unused = at[1] == owner.COMPLETE or (at[1] in (owner.TAKING, owner.OWN) and set(_marked(there)) == set(there.own))
         if runs or at[0] not in (owner.GIVING, owner.GIVEN) or not unused:
             continue
         state = _state(definition["name"], at, (move["from"], move["to"]), {}, found)

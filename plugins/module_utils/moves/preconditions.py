@@ -40,6 +40,9 @@ def problems(
         guest, definition = move["workload"], normalise(guests[move["workload"]])
         title = f"step {move['step']}: {guest} from {move['from']} to {move['to']}: "
         with_disks = move["method"] == offline.OFFLINE
+        if absent := [host for host in (move["from"], move["to"]) if host not in found]:
+            lines.append(title + f"{' and '.join(absent)} did not answer this time")
+            continue
         told = [] if with_disks else _versions(found[move["from"]], found[move["to"]], move)
         told += _at_target(move, definition, found, offline.needs(move, guests) if with_disks else needs_of(definition))
         if guest not in ahead:
@@ -47,7 +50,9 @@ def problems(
             told += offline.problems(move, definition, found) if with_disks else _replicas(move, definition, found)
         lines += [title + line for line in told]
     if not ahead:
-        for host in sorted({step["to"] for step in [*moves, *define]}):
+        ends = {step["to"] for step in [*moves, *define]}
+        lines += [f"host {host!r}: it did not answer this time" for host in sorted(ends - set(found) - {move["to"] for move in moves})]
+        for host in sorted(ends & set(found)):
             lines += _room(host, [step for step in [*moves, *define] if step["to"] == host], found, guests)
             lines += offline.room(host, [move for move in moves if move["to"] == host and move["method"] == offline.OFFLINE], found, guests)
     return lines

@@ -6,7 +6,7 @@ Found is host -> what the module xl_move_info returned, of those hosts that answ
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import names_of
@@ -64,14 +64,14 @@ def check_plan(plan: Any, guests: Guests, hosts: Sequence[str]) -> list[str]:
 def left(
     plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[str, str], consents: Iterable[str] = (),
     start: Iterable[Mapping[str, str]] = (), off: Iterable[str] = (), lost: Iterable[str] = (),
-    new: Iterable[str] = (), local: Iterable[str] = (),
+    new: Iterable[str] = (), local: Iterable[str] = (), waiting: Collection[str] = (),
 ) -> dict[str, Any]:
     """The steps of a plan that check_plan found sound, done or not by the state of the hosts, and what stands against going on.
 
     silent: host -> why it told nothing, as `unasked` gives it; consents: guests that may be shut down to move with their disks; start:
     those that are down in the middle of such a move, with the host that is to start them (see offline.judged); off: silent hosts without
     power, on which nothing can run; lost: those of them that had not been emptied; new: guests that have no disks there;
-    local: guests with disks on one host alone.
+    local: guests with disks on one host alone; waiting: those of which it is not known where they are (see offline.judged).
 
     Returns `steps` (each move with `done`), `waves` (those with steps left: `moves`, `offline`, `define`; `resources`, host -> replicated
     disks that move live), `forget` (host -> guests that have moved away and have a link or configuration left), `settled` (hosts of steps
@@ -88,7 +88,9 @@ def left(
     starts = {entry["workload"]: [entry["to"]] for entry in start}
     for guest, moves in sorted(paths.items()):
         where = starts.get(guest) or _hosts_of(guest, found)
-        if not where and moves[0]["from"] is not None:
+        if guest in waiting:
+            where = []
+        elif not where and moves[0]["from"] is not None:
             where = _stopped_on(guests[guest], found)
         count = _steps_done(guest, moves, where, found, problems, guest in starts)
         if not where and moves[0]["from"] is None and guest in local:

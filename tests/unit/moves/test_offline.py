@@ -280,16 +280,30 @@ def test_a_guest_waits_for_a_host_that_told_nothing_and_keeps_no_other_waiting()
     for hosts in (HOSTS, ["xen02", "xen03"]):
         told = judged(there, hosts=hosts)
         assert (told["start"], told["volumes"], told["problems"]) == ([], {}, [])
-        assert told["waits"] == [(
+        assert told["waits"] == {"disk01": (
             "guest 'disk01': on xen01 what nobody could ask, on xen02 disks that are complete and no domain. Nothing was done with it:"
-            " xen01 told nothing, and may run it or have the newest of its disks. Do not start it before that is known")]
-    # Disks that have their own names there were handed over for certain. A host without power does not run it.
+            " xen01 told nothing, and may run it or have the newest of its disks. Do not start it before that is known")}
+    # Also when they have their own names there: somebody may have taken them back to xen01 since.
     there["xen02"]["volumes"] = TAKEN
-    assert judged(there, hosts=["xen02", "xen03"])["start"] == [{"workload": "disk01", "to": "xen02"}]
-    assert (judged(there)["start"], len(judged(there)["waits"])) == ([], 1)
+    for hosts in (HOSTS, ["xen02", "xen03"]):
+        assert (judged(there, hosts=hosts)["start"], list(judged(there, hosts=hosts)["waits"])) == ([], ["disk01"])
+    # Its step is not done for that, be it that the target would start it.
+    there["xen02"]["guests"] = {"disk01": "autostart"}
+    told = left(there, waiting=["disk01"])
+    assert ([step["done"] for step in told["steps"]], told["problems"]) == (
+        [False], ["host 'xen01': it does not answer, and step 1 (disk01) needs it"])
     # Of a move that has just ended it is a failure.
     told = judged(there, wave=[GO], results={})
-    assert (told["waits"], len(told["problems"]), len(told["failed"])) == ([], 1, 2)
+    assert (told["waits"], len(told["problems"]), len(told["failed"])) == ({}, 1, 2)
+
+
+def test_a_host_that_falls_silent_before_a_later_wave_is_named():
+    there = found()
+    del there["xen02"]
+    assert problems(there) == ["step 1: disk01 from xen01 to xen02: xen02 did not answer this time"]
+    new = {**move(2, "web01", None, "xen02"), "method": "define"}
+    assert moves_problems._moves_problems([{"wave": 1, "moves": [], "offline": [], "define": [new]}], there, GUESTS) == [
+        "host 'xen02': it did not answer this time"]
 
 
 def test_a_guest_is_not_started_while_a_host_has_not_told():
@@ -339,8 +353,13 @@ def test_one_that_did_not_start_there_goes_back():
                            "xen01": [("back", "disk01-data", False), ("back", "disk01-root", False)]}
     # The same for one that an earlier run handed over.
     assert moves_returned._moves_returned(there, judged(there)["handed_over"], GUESTS, HOSTS) == told
+    # It has started beside one that has not.
     runs = found({**DOWN, "volumes": moved()}, {"volumes": TAKEN, "domains": [domain("disk01", PAUSED, domid=9)]})
-    assert moves_returned._moves_returned(runs, [GO], GUESTS, HOSTS)["volumes"] == {}
+    kept = moves_returned._moves_returned(runs, [GO], GUESTS, HOSTS)
+    assert (steps(kept), kept["start"]) == ({"xen02": [("keep", "disk01-data", False), ("keep", "disk01-root", False)]}, [])
+    # It has, and its marks were taken off one by one.
+    half = found({**DOWN, "volumes": moved()}, {"volumes": [OWN[0], TAKEN[1]]})
+    assert moves_returned._moves_returned(half, [GO], GUESTS, HOSTS)["volumes"] == {}
     told = moves_returned._moves_returned({name: there[name] for name in HOSTS[:2]}, [GO], GUESTS, HOSTS)
     assert (told["volumes"], "xen03 could not be asked" in told["problems"][0]) == ({}, True)
     assert moves_returned._moves_returned(there, [], GUESTS, HOSTS)["volumes"] == {}

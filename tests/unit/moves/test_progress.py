@@ -139,7 +139,7 @@ AWAY, INCOMING = domain("web01--migratedaway", SUSPENDED), domain("web01--incomi
 def test_nothing_is_in_doubt():
     found = {"xen01": host(domain("web01"), domain("db01", PAUSED, domid=4)), "xen02": host(), "xen03": host()}
     assert judged(found) == {"verdicts": [], "settle": {}, "forget": {}, "problems": [], "lines": [], "failed": [], "volumes": {},
-                             "start": [], "handed_over": [], "kept": {}, "waits": []}
+                             "start": [], "handed_over": [], "kept": {}, "waits": {}}
 
 
 def test_a_crashed_run_is_settled():
