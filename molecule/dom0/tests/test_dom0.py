@@ -44,6 +44,8 @@ def test_chrony_keeps_the_time_with_our_server_beside_the_others(host):
     state = host.check_output("systemctl show --property=ActiveState --property=UnitFileState chrony.service").split()
     assert {"ActiveState=active", "UnitFileState=enabled"} <= set(state)
     assert "Reference ID" in host.check_output("chronyc tracking")
+    # The power cut had emptied it.
+    host.check_output("cmp /etc/chrony/chrony.conf /usr/share/chrony/chrony.conf")
     assert "10.0.2.2" in [line.split(",")[2] for line in host.check_output("chronyc -N -c sources").splitlines()]
 
 

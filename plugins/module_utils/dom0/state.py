@@ -24,6 +24,7 @@ XEN_PACKAGES = ("xen-", "libxen")
 """How the packages of Xen's hypervisor, tools and libraries begin; those of one version depend on each other."""
 SYSTEM_PACKAGE = "xen-system-amd64"
 """It depends on hypervisor and tools, and has Xen's version."""
+CHRONY_DEFAULT = "usr/share/chrony/chrony.conf"
 _TIME_DAEMONS = ("ntp", "ntpsec", "openntpd")
 _SECURE_BOOT = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
@@ -43,9 +44,10 @@ class HostState:
     firewall_linked: the unit is started with the host; client: where this run comes from;
     boot_free_mib, memory_mib, cpus: what the machine has, None where it does not say; next_entry: what the next boot alone
     starts, or ""; late_default: file and value of a GRUB_DEFAULT that is read after Debian's for Xen;
-    chrony_reads_sources: chrony's configuration, where there is one, reads the folder for our sources; xen_version: of the running
-    Xen, "" without it; units_are_old: systemd has not read the unit of xendomains as it stands there; iommu: whether the
-    machine has one, None when nothing tells; dom0_weight: in the scheduler, None where it is nobody's business or the scheduler has none;
+    chrony_reads_sources: chrony's configuration, where there is one, reads the folder for our sources; chrony_default: the package's
+    text for a chrony.conf that is there without a word, see `lost`; xen_version: of the running Xen, "" without it;
+    units_are_old: systemd has not read the unit of xendomains as it stands there; iommu: whether the machine has one, None when
+    nothing tells; dom0_weight: in the scheduler, None where it is nobody's business or the scheduler has none;
     weight_linked: the unit that sets it is started with the host; scheduler: of the running Xen, "" without it.
     """
 
@@ -76,6 +78,7 @@ class HostState:
     next_entry: str = ""
     late_default: tuple[str, str] | None = None
     chrony_reads_sources: bool = True
+    chrony_default: str = ""
     xen_version: str = ""
     units_are_old: bool = False
     iommu: bool | None = None
@@ -225,9 +228,15 @@ def reads_sources(texts: Iterable[str]) -> bool:
 
 
 def _reads_sources(folder: Path) -> bool:
-    """The same of /etc/chrony on a host; without chrony.conf that of the package will come, which does."""
+    """The same of /etc/chrony on a host; without chrony.conf, or with one that was lost, that of the package will come, which does."""
     main = folder / "chrony.conf"
-    return not main.is_file() or reads_sources(map(_text, [main, *sorted((folder / "conf.d").glob("*.conf"))]))
+    return not main.is_file() or lost(main) or reads_sources(map(_text, [main, *sorted((folder / "conf.d").glob("*.conf"))]))
+
+
+def lost(path: Path) -> bool:
+    """Whether a file is there without a word: a script of a package made it, which does not wait for the disk as dpkg does, and the
+    power was cut soon after."""
+    return path.is_file() and not path.read_bytes().strip(b"\0 \t\r\n")
 
 
 def obstacles(state: HostState, kernel_wanted: bool, settings: render.Settings | None = None) -> list[str]:
@@ -389,6 +398,7 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settin
         next_entry=next_entry(_text(root / GRUB_ENVIRONMENT.lstrip("/"))),
         late_default=late_default((path.name, _text(path)) for path in drop_ins),
         chrony_reads_sources=not with_chrony or _reads_sources(root / "etc/chrony"),
+        chrony_default=_text(root / CHRONY_DEFAULT) if with_chrony and lost(root / render.CHRONY_CONF.lstrip("/")) else "",
         xen_version=info_value(info, "xen_version"),
         units_are_old=(root / render.XENDOMAINS_UNIT.lstrip("/")).is_file() and _units_are_old(runner),
         dom0_weight=dom0_weight(runner.read(["xl", "sched-credit2", "-d", "Domain-0"]).out) if running and with_weight else None,

@@ -297,9 +297,9 @@ def test_the_journal_of_dpkg(names, unfinished, tmp_path: Path):
     ({"chrony.conf": "pool 2.debian.pool.ntp.org iburst\nsourcedir /run/chrony-dhcp\nsourcedir /etc/chrony/sources.d\n"}, True),
     ({"chrony.conf": "  SourceDir /etc/chrony/sources.d/\n"}, True),
     ({"chrony.conf": "confdir /etc/chrony/conf.d\n", "conf.d/a.conf": "sourcedir /etc/chrony/sources.d\n"}, True),
-    ({"chrony.conf": ""}, False), ({"chrony.conf": "# sourcedir /etc/chrony/sources.d\n"}, False),
+    ({"chrony.conf": ""}, True), ({"chrony.conf": "# sourcedir /etc/chrony/sources.d\n"}, False),
     ({"chrony.conf": "sourcedir /run/chrony-dhcp\nconfdir /etc/chrony/sources.d\n"}, False),
-    ({"chrony.conf": "", "conf.d/a.txt": "sourcedir /etc/chrony/sources.d\n"}, False),
+    ({"chrony.conf": "pool a\nconfdir /etc/chrony/conf.d\n", "conf.d/a.txt": "sourcedir /etc/chrony/sources.d\n"}, False),
 ])
 def test_whether_chrony_reads_our_sources(files, reads, tmp_path: Path):
     (tmp_path / "conf.d").mkdir()
@@ -308,10 +308,18 @@ def test_whether_chrony_reads_our_sources(files, reads, tmp_path: Path):
     assert state._reads_sources(tmp_path) is reads
 
 
+@pytest.mark.parametrize(("text", "is_lost"), [(None, False), (b"", True), (b"\0" * 1416, True), (b"\n \t\r\n", True), (b"#\n", False)])
+def test_a_file_without_a_word_was_lost(text, is_lost, tmp_path: Path):
+    if text is not None:
+        (tmp_path / "a").write_bytes(text)
+    assert state.lost(tmp_path / "a") is is_lost
+
+
 WITH_CHRONY = replace(SETTINGS, time="chrony", ntp_servers=("ntp1.example.org", "2001:db8::1"))
 SOURCES = {file.path: file.content for file in render.chrony_sources(WITH_CHRONY, False)}
 LOAD = f"load file {render.CHRONY_SOURCES}: into the running chronyd"
 START = "start service chrony: now and with the host"
+MEND = "write file /etc/chrony/chrony.conf: as its package has it, since it is empty; chrony reads it anew"
 
 
 @pytest.mark.parametrize(("settings", "host", "texts", "lines"), [
@@ -325,6 +333,9 @@ START = "start service chrony: now and with the host"
     (replace(SETTINGS, time="chrony"), {"chrony_runs": True}, {}, []),
     (replace(SETTINGS, time="chrony"), {"chrony_runs": True}, SOURCES, [LOAD]),
     (replace(WITH_CHRONY, time="none"), {"timesyncd": True}, SOURCES, []),
+    # Power was cut after the package's own script had made the file, and before that was on the disk.
+    (WITH_CHRONY, {"chrony_default": "pool a\n"}, {}, [MEND, START, LOAD]),
+    (WITH_CHRONY, {"chrony_runs": True, "chrony_default": "pool a\n"}, SOURCES, [MEND]),
 ])
 def test_chrony(settings, host, texts, lines):
     assert [action.line() for action in plan.steps(settings, replace(CONVERGED, **host), TEXTS | texts).actions()] == lines
@@ -608,6 +619,14 @@ def test_what_the_machine_has_is_read_from_it(tmp_path: Path):
     found = state.read(dom0, ["chrony"], tmp_path, replace(WITH_CHRONY, firewall=FILTER))
     assert (found.memory_mib, found.cpus, found.chrony_runs, found.firewall_marks) == (2559, 2, True, None)
     assert dom0.asked == ["dpkg-query", "xl", "xl", "systemctl", "nft"]
+    for path, text in (("etc/chrony/chrony.conf", ""), (state.CHRONY_DEFAULT, "pool a\n")):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    found = state.read(dom0, ["chrony"], tmp_path, WITH_CHRONY)
+    assert (found.chrony_reads_sources, found.chrony_default) == (True, "pool a\n")
+    assert state.read(dom0, ["chrony"], tmp_path, SETTINGS).chrony_default == ""
+    (tmp_path / "etc/chrony/chrony.conf").write_text("pool b\n")
+    assert state.read(dom0, ["chrony"], tmp_path, WITH_CHRONY).chrony_default == ""
 
 
 @pytest.mark.parametrize("case", command_cases.load(Path(__file__).with_name("cases.yml")))
@@ -650,11 +669,13 @@ def test_new_steps_come_in_an_order_that_a_cut_leaves_finishable(monkeypatch: py
     monkeypatch.setattr(carry_out, "write_atomically", lambda file: done.append(file.path))
     monkeypatch.setattr(carry_out.os, "makedirs", lambda path, exist_ok: None)
     settings = replace(WITH_CHRONY, hold=True, firewall=FILTER)
-    host = replace(CONVERGED, xen_packages=(("xen-utils-4.17", False),), client=firewall.Client(ipaddress.ip_address("10.0.0.1"), 22))
+    host = replace(CONVERGED, xen_packages=(("xen-utils-4.17", False),), chrony_default="pool a\n",
+                   client=firewall.Client(ipaddress.ip_address("10.0.0.1"), 22))
     carry_out.apply(Recorder(), replace(plan.steps(settings, host, TEXTS), hold_new=True))
     assert done == [
         "dpkg-query -W", "dpkg --set-selections < 'libxenmisc4.17 hold\\nxen-utils-4.17 hold\\n'",
-        render.CHRONY_SOURCES, "systemctl enable --now chrony.service", "chronyc reload sources", render.CHRONY_LOADED,
+        render.CHRONY_CONF, render.CHRONY_SOURCES, "systemctl enable --now chrony.service", "systemctl restart chrony.service",
+        "chronyc reload sources", render.CHRONY_LOADED,
         # Checked before anything of it is written.
         "nft -c", firewall.RULES, firewall.UNIT_FILE, "systemctl daemon-reload", "systemctl enable xenfold-firewall.service",
         "systemctl restart xenfold-firewall.service",
