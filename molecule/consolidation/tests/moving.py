@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from scene import ESTATE, HOSTS, Scene
 
-from tests.lab.hands import Run
+from tests.lab.hands import Point, Run
 
 # Most tests have the first of them alone.
 ADDRESSES = {"live01": "10.9.0.61"} | {f"live0{number}": f"10.9.0.{61 + number}" for number in range(2, 9)}
@@ -56,6 +56,11 @@ def where(scene: Scene) -> dict[str, list[str]]:
 
 def apply(scene: Scene, settings: dict[str, Any], *words: str) -> Run:
     return scene.play_all("apply", settings, *words, folder="moves")
+
+
+def point(scene: Scene, settings: dict[str, Any], host: str, marker: str, *words: str) -> Point:
+    """The same run, and where on it something happens."""
+    return Point("apply", host, "playbooks/apply.yml", settings, marker, (), (*words, "-e", f"plan_dir={scene.folder}/moves"), limit=False)
 
 
 def refused(done: Run, *words: str) -> None:

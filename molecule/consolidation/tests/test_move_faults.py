@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from moving import GUEST, apply, begin, lock_holder, plan, refused, wanted, where, where_on
+from moving import GUEST, apply, begin, lock_holder, plan, point, refused, wanted, where, where_on
 from scene import HOSTS, Scene
 
 from lab import faults
-from tests.lab.hands import ROUNDS, Point
+from tests.lab.hands import ROUNDS
 
 pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes an hour: make lab-soak")
 
@@ -37,10 +37,6 @@ def _settings(moving: Scene) -> dict[str, Any]:
     settings = wanted(moving, "xen02", "xen01")
     plan(moving, settings)
     return settings
-
-
-def point(scene: Scene, settings: dict[str, Any], host: str, marker: str) -> Point:
-    return Point("apply", host, "playbooks/apply.yml", settings, marker, (), ("-e", f"plan_dir={scene.folder}/moves"), limit=False)
 
 
 def is_alone_on(scene: Scene, host: str) -> None:

@@ -8,12 +8,11 @@ import re
 from typing import Any
 
 import pytest
-import yaml
-from moving import CONSOLE, apply, counts_since_start, lock_holder, plan, refused
-from scene import ESTATE, HOSTS, Scene
+from moving import CONSOLE, apply, counts_since_start, lock_holder, placed, plan, point, refused
+from scene import HOSTS, Scene
 
 from lab import faults
-from tests.lab.hands import ROUNDS, Point
+from tests.lab.hands import ROUNDS, Point, Run
 
 pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes an hour: make lab-soak")
 
@@ -36,15 +35,17 @@ class Leaving:
     settings: dict[str, Any]
 
     def point(self, marker: str) -> Point:
-        return Point("apply", self.here, "playbooks/apply.yml", self.settings, marker, (),
-                     (*CONSENT, "-e", f"plan_dir={self.scene.folder}/moves"), limit=False)
+        return point(self.scene, self.settings, self.here, marker, *CONSENT)
 
     def place(self) -> str | None:
         return self.scene.places().get(GUEST)
 
-    def arrived(self) -> None:
-        """It runs on the other host, goes on where it had come to, and has left its volume behind; another run changes nothing."""
+    def arrives(self, *words: str) -> Run:
+        """A run moves it: it runs on the other host, goes on where it had come to, and has left its volume behind; another run changes
+        nothing."""
         scene = self.scene
+        done = apply(scene, self.settings, *CONSENT, *words)
+        assert done.rc == 0, done.text
         assert self.place() == self.there
         scene.wait(self.there, f"grep -q 'count ' {CONSOLE.format(GUEST)}", 60)
         assert f"guest {GUEST} disk kept" in scene.run(self.there, f"cat {CONSOLE.format(GUEST)}")
@@ -55,18 +56,16 @@ class Leaving:
                     f"! lvs {DISK}")
         again = apply(scene, self.settings, *CONSENT)
         assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
+        return done
 
 
 @pytest.fixture(name="leaving")
 def _leaving(fresh: Scene) -> Leaving:
     here = fresh.guests[GUEST]
     there = next(host for host in HOSTS if host != here)
-    estate = yaml.safe_load(ESTATE.read_text(encoding="utf-8"))
-    settings = {
-        "estate_workloads": [{**workload, "current": fresh.guests[workload["name"]]} for workload in estate["estate_workloads"]],
-        "estate_rules": [*estate["estate_rules"], {"rule": "fence", "workloads": [GUEST], "hosts": [there]}],
-        "estate_policy": {"objective": "hosts", "max_moves": 1},
-    }
+    settings = placed(fresh, {})
+    settings["estate_rules"].append({"rule": "fence", "workloads": [GUEST], "hosts": [there]})
+    settings["estate_policy"]["max_moves"] = 1
     plan(fresh, settings)
     return Leaving(fresh, here, there, settings)
 
@@ -78,10 +77,7 @@ def test_a_guest_moves_with_its_disks_by_consent(leaving: Leaving) -> None:
     shown = apply(scene, settings, *CONSENT, "--check", "--diff")
     assert shown.rc == 0, shown.text
     assert scene.places() == scene.guests
-    done = apply(scene, settings, *CONSENT)
-    assert done.rc == 0, done.text
-    print("\n".join(re.findall(r"step \d+ of \d+:[^\"\\]*", done.text)))
-    leaving.arrived()
+    print("\n".join(re.findall(r"step \d+ of \d+:[^\"\\]*", leaving.arrives().text)))
     early = apply(scene, settings, "-e", f"moves_forget={GUEST}")
     scene.holds(leaving.here, f"lvs {DISK}.moved")
     refused(early, "moves_keep_days")
@@ -102,9 +98,7 @@ def test_a_volume_is_in_the_way_and_the_controller_dies_after_the_hand_over(leav
     scene.without_controllers(*HOSTS)
     # Its disk is the other host's, where nobody has started it; its old host cannot.
     assert leaving.place() is None
-    done = apply(scene, settings, *CONSENT, "-e", f"break_lock={run}")
-    assert done.rc == 0, done.text
-    leaving.arrived()
+    leaving.arrives("-e", f"break_lock={run}")
 
 
 def test_the_target_dies_while_the_guest_is_down(leaving: Leaving) -> None:
@@ -118,9 +112,7 @@ def test_the_target_dies_while_the_guest_is_down(leaving: Leaving) -> None:
     last = counts_since_start(scene, leaving.here, GUEST)[-1]
     scene.wait(leaving.here, f"grep -q 'count {last + 3}' {CONSOLE.format(GUEST)}", 60, f"tail {CONSOLE.format(GUEST)}")
     scene.power_on()
-    done = apply(scene, leaving.settings, *CONSENT)
-    assert done.rc == 0, done.text
-    leaving.arrived()
+    leaving.arrives()
 
 
 def test_the_source_dies_while_the_guest_is_down(leaving: Leaving) -> None:
@@ -134,6 +126,4 @@ def test_the_source_dies_while_the_guest_is_down(leaving: Leaving) -> None:
     scene.wait(leaving.here, f"xl list {GUEST}", 300, "xl list; lvs")
     assert leaving.place() == leaving.here
     scene.wait(leaving.here, f"tail -n 3 {CONSOLE.format(GUEST)} | grep -q 'count '", 120, f"tail {CONSOLE.format(GUEST)}")
-    done = apply(scene, leaving.settings, *CONSENT)
-    assert done.rc == 0, done.text
-    leaving.arrived()
+    leaving.arrives()

@@ -138,11 +138,10 @@ def _stopped_on(guest: Mapping[str, Any], current: str | None, hosts: Hosts) -> 
     name, unknown = guest["name"], sorted(hosts.unknown)
     volumes = set(map("/".join, disks_of(guest)))
 
-    def where(wanted: Collection[str]) -> list[str]:
-        return [host for host, there in sorted(hosts.stored.items()) if set(wanted) & set(there["volumes"])]
+    def where(wanted: Collection[str], key: str = "volumes") -> list[str]:
+        return [host for host, there in sorted(hosts.stored.items()) if set(wanted) & set(there.get(key, ()))]
 
-    homes = where(volumes)
-    taken = [host for host, there in sorted(hosts.stored.items()) if volumes & set(there.get("arriving", ()))]
+    homes, taken = where(volumes), where(volumes, "arriving")
     if taken or (not homes and (halves := where([volume + suffix for volume in volumes for suffix in (SUFFIX, MOVED_SUFFIX)]))):
         where_to = ", ".join(taken or halves)
         return _Left(f"its disks are in the middle of a move ({where_to}); playbooks/apply.yml goes on with that", waits=False)

@@ -77,10 +77,7 @@ def held(found: Found, host: str, definition: Mapping[str, Any]) -> Held:
 def _of_no_disk(told: Mapping[str, Any], definition: Mapping[str, Any]) -> list[str]:
     """group/name of the volumes of a host that are tagged as coming in for a guest, for a disk that it does not have any more."""
     known = {(group, name + volumes.SUFFIX) for group, name in volumes.disks_of(definition)}
-    starts = tuple(f"{kind}={definition['name']}:" for kind in (volumes.FILLING, volumes.COMPLETE))
-    return sorted(f"{volume['volume_group']}/{volume['name']}" for volume in told.get("volumes", ())
-                  if volume["name"].endswith(volumes.SUFFIX) and (volume["volume_group"], volume["name"]) not in known
-                  and any(tag.startswith(starts) for tag in volume["tags"]))
+    return ["/".join(volume) for volume in volumes.tagged(told, definition["name"], (volumes.SUFFIX,)) if volume not in known]
 
 
 def problems(move: Move, definition: Mapping[str, Any], found: Found) -> list[str]:

@@ -16,7 +16,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.moves import
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.listing import Copy
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_receive import SUFFIX
 from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volume_send import MOVED_SUFFIX
-from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volumes import disks_of, told_volumes
+from ansible_collections.xenfold.consolidation.plugins.module_utils.moves.volumes import disks_of, tagged, told_volumes
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import needs_of
 
 Found = Mapping[str, Mapping[str, Any]]
@@ -170,9 +170,8 @@ def _stopped_on(definition: Mapping[str, Any], found: Found) -> list[str]:
 
 def _halves(guest: str, found: Found) -> str:
     """What hosts have of the disks of a guest in the middle of a move, as the end of a sentence."""
-    told = [f"{host} has {volume['volume_group']}/{volume['name']}" for host, answer in sorted(found.items())
-            for volume in answer.get("volumes", ())
-            if volume["name"].endswith((SUFFIX, MOVED_SUFFIX)) and any(f"={guest}:" in tag for tag in volume["tags"])]
+    told = [f"{host} has {'/'.join(volume)}" for host, answer in sorted(found.items())
+            for volume in tagged(answer, guest, (SUFFIX, MOVED_SUFFIX))]
     return f" Its disks are as a move left them ({', '.join(told)}): docs/moves.md, What the disks say" if told else ""
 
 

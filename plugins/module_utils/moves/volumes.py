@@ -59,10 +59,17 @@ def told_volumes(told: Mapping[str, Any]) -> set[tuple[str, str]]:
     return {(volume["volume_group"], volume["name"]) for volume in told.get("volumes") or ()}
 
 
+def tagged(told: Mapping[str, Any], guest: str, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The same of those with one of the suffixes and a tag of the guest's moves, in the order of their names."""
+    return sorted((volume["volume_group"], volume["name"]) for volume in told.get("volumes") or ()
+                  if volume["name"].endswith(suffixes) and any(f"={guest}:" in tag for tag in volume["tags"]))
+
+
 @dataclass
 class Held:
     """What a host has of a guest's disks, by (group, name): own, filling, complete and moved hold volumes; peer: the source, by the tags
-    of those that come in; to, since: target and date, by the tags of those that were left behind; strange: those without a tag of ours."""
+    of those that come in; to, since: target and date, by the tags of those that were left behind; strange: those without a tag of ours;
+    snapshots: group/name of a volume of the host -> its snapshots."""
 
     disks: Sequence[tuple[str, str]]
     own: dict[tuple[str, str], Volume] = field(default_factory=dict)
@@ -73,12 +80,16 @@ class Held:
     to: str = ""
     since: str = ""
     strange: list[str] = field(default_factory=list)
+    snapshots: dict[str, list[str]] = field(default_factory=dict)
 
 
 def held(volumes: Iterable[Volume], guest: str, disks: Sequence[tuple[str, str]]) -> Held:
     """What there is of a guest's disks among the volumes of a host."""
     by_name = {(volume["volume_group"], volume["name"]): volume for volume in volumes}
     found = Held(disks)
+    for (group, name), volume in sorted(by_name.items()):
+        if volume.get("origin"):
+            found.snapshots.setdefault(f"{group}/{volume['origin']}", []).append(f"{group}/{name}")
     for group, name in disks:
         if (group, name) in by_name:
             found.own[group, name] = by_name[group, name]
@@ -138,18 +149,9 @@ def plan(steps: Sequence[Mapping[str, Any]], volumes: Sequence[Volume]) -> list[
     for step in steps:
         there = held(volumes, step["guest"], [(step["volume_group"], step["name"])])
         planned = _PLANS[step["verb"]](step, there)
-        if step["verb"] == "remove" and planned and (copies := _snapshots(step, volumes)):
-            raise _refuse(step, f"the snapshot {', '.join(copies)} would go with it; remove that first")
         if planned:
             found.append(planned)
     return found
-
-
-def _snapshots(step: Mapping[str, Any], volumes: Sequence[Volume]) -> list[str]:
-    """Of the volume that a step removes."""
-    name = step["name"] + (MOVED_SUFFIX if step["which"] == "moved" else SUFFIX)
-    return sorted(f"{one['volume_group']}/{one['name']}" for one in volumes
-                  if one["volume_group"] == step["volume_group"] and one.get("origin") == name)
 
 
 Planned = tuple[Action, list[list[str]]] | None
@@ -201,6 +203,11 @@ def _take(step: Mapping[str, Any], there: Held) -> Planned:
             [["lvrename", group, name + SUFFIX, name]])
 
 
+def _drop(tags: Iterable[str]) -> list[str]:
+    """Words for lvchange."""
+    return [word for tag in tags for word in ("--deltag", tag)]
+
+
 def arrival_tags(volume: Volume) -> list[str]:
     return [tag for tag in volume["tags"] if is_arrival_tag(tag)]
 
@@ -210,8 +217,8 @@ def _keep(step: Mapping[str, Any], there: Held) -> Planned:
     if not there.own:
         raise _refuse(step, "it is not here")
     tags = arrival_tags(there.own[group, name])
-    drop = [word for tag in tags for word in ("--deltag", tag)]
-    return (Action("tag", f"volume {group}/{name}", "as the guest's own"), [["lvchange", *drop, f"{group}/{name}"]]) if tags else None
+    change = ["lvchange", *_drop(tags), f"{group}/{name}"]
+    return (Action("tag", f"volume {group}/{name}", "as the guest's own"), [change]) if tags else None
 
 
 def _demote(step: Mapping[str, Any], there: Held) -> Planned:
@@ -224,7 +231,7 @@ def _demote(step: Mapping[str, Any], there: Held) -> Planned:
     if not there.own or there.filling or there.complete:
         raise _refuse(step, "the host does not have it, or has two")
     tag = tag_of(FILLING, step["guest"], step["peer"])
-    drop = [word for old in arrival_tags(there.own[group, name]) if old != tag for word in ("--deltag", old)]
+    drop = _drop(old for old in arrival_tags(there.own[group, name]) if old != tag)
     return (Action("rename", f"volume {group}/{name}", f"to {name}{SUFFIX}, as {step['guest']} did not start from it"),
             [["lvchange", "--addtag", tag, *drop, f"{group}/{name}"], ["lvrename", group, name, name + SUFFIX]])
 
@@ -247,8 +254,7 @@ def _back(step: Mapping[str, Any], there: Held) -> Planned:
         return None
     if not there.moved:
         raise _refuse(step, "it is not here")
-    marks = _moved(there.moved[group, name], step["guest"])
-    drop = [word for mark in marks for word in ("--deltag", f"{MOVED_TAG}={step['guest']}:{mark}")]
+    drop = _drop(f"{MOVED_TAG}={step['guest']}:{mark}" for mark in _moved(there.moved[group, name], step["guest"]))
     return (Action("rename", f"volume {group}/{name}{MOVED_SUFFIX}", f"to {name}, as {step['guest']} comes back"),
             [["lvrename", group, name + MOVED_SUFFIX, name], ["lvchange", *drop, f"{group}/{name}"]])
 
@@ -260,6 +266,8 @@ def _remove(step: Mapping[str, Any], there: Held) -> Planned:
                      "complete": (SUFFIX, there.complete)}[step["which"]]
     if not place:
         return None
+    if copies := there.snapshots.get(f"{group}/{name}{suffix}"):
+        raise _refuse(step, f"the snapshot {', '.join(copies)} would go with it; remove that first")
     return (Action("remove", f"volume {group}/{name}{suffix}", f"{step['guest']} runs on {step['peer']}"),
             [["lvremove", "--yes", f"{group}/{name}{suffix}"]])
 
