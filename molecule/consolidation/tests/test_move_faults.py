@@ -12,7 +12,7 @@ from scene import HOSTS, Scene
 from lab import faults
 from tests.lab.hands import ROUNDS
 
-pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes an hour: make lab-soak")
+long = pytest.mark.skipif(ROUNDS < 2, reason="takes an hour: make lab-soak")
 
 # On the source while memory is sent, and on the target while it arrives.
 SENDS = f"systemctl is-active -q xenfold-move-{GUEST}.service && pgrep -f '[x]l migrate'"
@@ -61,6 +61,7 @@ def arrives_and_goes_back(scene: Scene, settings: dict[str, Any]) -> None:
     is_alone_on(scene, "xen01")
 
 
+@long
 def test_another_host_is_just_starting_the_guest(fresh: Scene) -> None:
     """For a second controller, whose start began after this one had asked."""
     fresh.run("xen02", "mkdir -p /run/xenfold/starting")
@@ -93,6 +94,7 @@ def test_the_name_is_taken_on_the_target(moving: Scene, settings: dict[str, Any]
     is_alone_on(moving, "xen01")
 
 
+@long
 def test_a_second_controller_and_the_death_of_the_first(moving: Scene, settings: dict[str, Any]) -> None:
     moving.kill_controller(point(moving, settings, "xen01", SENDS), with_module=False)
     run = lock_holder(moving, settings)
@@ -107,6 +109,7 @@ def test_a_second_controller_and_the_death_of_the_first(moving: Scene, settings:
     arrives_and_goes_back(moving, settings)
 
 
+@long
 def test_the_network_between_the_hosts_is_cut(moving: Scene, settings: dict[str, Any]) -> None:
     done = moving.meanwhile(point(moving, settings, "xen02", ARRIVES), lambda: moving.command("cut-network", "xen02"))
     refused(done, f"{GUEST} stays on xen01")
@@ -119,6 +122,7 @@ def test_the_network_between_the_hosts_is_cut(moving: Scene, settings: dict[str,
     arrives_and_goes_back(moving, settings)
 
 
+@long
 def test_the_target_dies_while_the_guest_arrives(moving: Scene, settings: dict[str, Any]) -> None:
     moving.spoiled = True
     done = moving.meanwhile(point(moving, settings, "xen02", ARRIVES), lambda: faults.power_off(moving.lab, "xen02"))
@@ -129,6 +133,7 @@ def test_the_target_dies_while_the_guest_arrives(moving: Scene, settings: dict[s
     arrives_and_goes_back(moving, settings)
 
 
+@long
 def test_the_source_dies_while_the_guest_leaves(moving: Scene, settings: dict[str, Any]) -> None:
     moving.spoiled = True
     done = moving.meanwhile(point(moving, settings, "xen02", ARRIVES), lambda: faults.power_off(moving.lab, "xen01"))
@@ -146,6 +151,7 @@ def test_the_source_dies_while_the_guest_leaves(moving: Scene, settings: dict[st
     assert (again.rc, set(again.changed.values())) == (0, {0}), again.text
 
 
+@long
 def test_a_dead_host_is_recovered_and_taken_back(moving: Scene, settings: dict[str, Any]) -> None:
     """The guest has no disk that would be lost with its host, so it starts on the other."""
     moving.spoiled = True
