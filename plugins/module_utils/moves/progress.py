@@ -185,7 +185,7 @@ def _steps_done(
     if not where:
         if path[0] is not None and all(host in found for host in path):
             problems.append(f"{step} is on none of its hosts ({route}), nor on another that answers."
-                            + (_halves(guest, found) or f" Start it on {path[0]}, or plan anew"))
+                            + (_halves(guest, found) or f" playbooks/site.yml starts it on {path[0]}; or plan anew"))
         return 0
     if len(where) > 1:
         problems.append(f"{step} is on {' and on '.join(where)}. It may run on one only: find out which is right, and end the other"
@@ -202,8 +202,8 @@ def _steps_done(
         return 0
     if starts_only and at[-1] < len(moves):
         how = "it only starts with the host" if found[where[0]]["guests"].get(guest) else "where its disks are"
-        problems.append(f"step {moves[at[-1]]['step']}: {guest} does not run on {where[0]}, {how}. Start it there (xl create), or plan"
-                        " anew")
+        problems.append(f"step {moves[at[-1]]['step']}: {guest} does not run on {where[0]}, {how}. playbooks/site.yml starts it; or"
+                        " plan anew")
     return at[-1]
 
 

@@ -170,14 +170,18 @@ def carry_out(
 
 
 def start_all(xl: Xl, guests: Iterable[Guest], places: Places, wait_seconds: int) -> None:
-    """Start guests one after another. Raises GuestError for one that cannot be started."""
+    """Start guests one after another; one that cannot be started keeps no other from it. Raises GuestError with all of those."""
+    errors = []
     for guest in guests:
         path = places.config(guest["name"])
         try:
             start(xl, guest, path, wait_seconds)
         except GuestError as error:
-            raise GuestError(f"{error}{before.hint(path)}") from error
-        before.forget(path)
+            errors.append(f"{error}{before.hint(path)}")
+        else:
+            before.forget(path)
+    if errors:
+        raise GuestError("; ".join(errors))
 
 
 def not_followed(xl: Xl, guests: Sequence[Guest], steps: Steps, wait_seconds: int) -> list[str]:

@@ -234,7 +234,7 @@ def test_one_that_has_run_there_is_down_since_somebody_has_shut_it_down():
     assert ([step["done"] for step in told["steps"]], told["problems"]) == ([True], [])
     third = plan(GO, {**move(2, "disk01", "xen02", "xen03", wave=2), "method": "offline"})
     told = moves_left._moves_left(third, there, GUESTS, HOSTS, HOSTS)
-    assert told["problems"] == ["step 2: disk01 does not run on xen02, where its disks are. Start it there (xl create), or plan anew"]
+    assert told["problems"] == ["step 2: disk01 does not run on xen02, where its disks are. playbooks/site.yml starts it; or plan anew"]
 
 
 def test_disks_lose_the_mark_of_their_arrival_when_the_guest_runs():
