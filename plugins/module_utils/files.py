@@ -37,6 +37,12 @@ def read_texts(paths: Iterable[str]) -> dict[str, str | None]:
     return texts
 
 
+def lost(text: str | None) -> bool:
+    """Whether a file is there without a word. Scripts of packages make files and do not wait for the disk, as dpkg does: a power cut soon
+    after leaves such a file empty and the package as installed."""
+    return text is not None and not text.strip("\0 \t\r\n")
+
+
 def differing(wanted: Iterable[WantedFile], actual: Mapping[str, str | None]) -> list[WantedFile]:
     """The wanted files whose content is not there yet, in the given order."""
     return [file for file in wanted if actual.get(file.path) != file.content]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
@@ -19,7 +20,7 @@ REBOOT_MARK = "/run/reboot-required"
 
 
 def installed(listing: str) -> set[str]:
-    """Names of the installed packages in the output of `dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n'`."""
+    """Names of the installed packages in what `states` tells."""
     names = set()
     for line in listing.splitlines():
         words = line.split()
@@ -28,9 +29,28 @@ def installed(listing: str) -> set[str]:
     return names
 
 
+def interrupted(listing: str, root: Path = Path("/")) -> bool:
+    """Whether dpkg left a package half-way by what `states` tells, or was cut off before it wrote its journal into its database.
+
+    Judged by the state (unpacked, half-configured, half-installed, triggers awaited or pending) and the flag for a package that must be
+    reinstalled, see dpkg-query(1). `dpkg --audit` names sound packages too, such as those without checksums. The journal's files have
+    numbers for names.
+    """
+    found = [words[1] for line in listing.splitlines() if len(words := line.split()) >= 2]
+    if any(state[1:2] in ("U", "F", "H", "W", "t") or state[2:3] == "R" for state in found):
+        return True
+    journal = root / "var/lib/dpkg/updates"
+    return journal.is_dir() and any(re.fullmatch("[0-9]+", path.name) for path in journal.iterdir())
+
+
+def states(runner: Runner) -> str:
+    """Every package that dpkg knows, with its state: lines "NAME STATE" for `installed` and `interrupted`."""
+    return runner.read(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]).out
+
+
 def missing(runner: Runner, names: Iterable[str]) -> list[str]:
     """Those of the names that are not installed, in the given order."""
-    present = installed(runner.read(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]).out)
+    present = installed(states(runner))
     return [name for name in names if name not in present]
 
 

@@ -13,6 +13,7 @@ description:
     which RV(devices) tells and C(disks[].path) of a guest takes.
   - A rule for udev keeps LVM and md of the host out of these disks, which are guests' as whole ones.
   - Each run looks for new disks of the targets that are reached.
+  - A host whose own name was lost, as by a power cut soon after the installation of open-iscsi, gets a new one, with a warning.
   - Nothing is discovered, and no session is closed; targets that others have added are left alone. A session that works keeps the name and
     password that it was opened with.
 extends_documentation_fragment: xenfold.consolidation.attributes
@@ -67,7 +68,14 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import differing, file_diff, read_texts, write_atomically
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import (
+    WantedFile,
+    differing,
+    file_diff,
+    lost,
+    read_texts,
+    write_atomically,
+)
 from ansible_collections.xenfold.consolidation.plugins.module_utils.iscsi import targets as iscsi
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
@@ -98,6 +106,16 @@ def devices_of(targets: list[dict[str, str]], wait_seconds: int) -> dict[str, li
         time.sleep(_LOOK_SECONDS)
 
 
+def give_name(module: AnsibleModule, runner: Runner) -> None:
+    """A name in the place of one that was lost."""
+    name = runner.read(iscsi.NEW_NAME).out.strip()
+    write_atomically(WantedFile(iscsi.INITIATOR_FILE, f"InitiatorName={name}\n", 0o600))
+    # It has given up, as the service could not start; it refuses where that runs.
+    runner.change(["systemctl", "restart", "iscsid.socket"], ok=())
+    module.warn(f"{iscsi.INITIATOR_FILE}: it was empty, and this host has the new name {name}; a target that lets hosts in by their names"
+                " has to know it")
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -115,13 +133,17 @@ def main() -> None:
     absent = packages.missing(runner, [iscsi.PACKAGE])
     if absent and not module.check_mode:
         packages.install(runner, absent)
+    nameless = lost(read_texts([iscsi.INITIATOR_FILE])[iscsi.INITIATOR_FILE])
+    if nameless and not module.check_mode:
+        give_name(module, runner)
     # In check mode nothing is there that could be asked.
     plan = read(runner, targets) if runner.tool("iscsiadm") else iscsi.plan(targets, {}, ())
     rules = iscsi.rules_file(targets)
     texts = read_texts([rules.path])
     write = differing([rules], texts)
-    result = outcome([*(Action("install", f"package {name}") for name in absent), *(Action("write", f"file {rules.path}") for _ in write),
-                      *plan.actions])
+    named = [Action("write", f"file {iscsi.INITIATOR_FILE}", "with a new name of the host, since it is empty")] if nameless else []
+    result = outcome([*(Action("install", f"package {name}") for name in absent), *named,
+                      *(Action("write", f"file {rules.path}") for _ in write), *plan.actions])
     result["diff"] = [result["diff"], *(file_diff(file, texts) for file in write)]
     if not module.check_mode:
         for file in write:

@@ -231,6 +231,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
     WantedFile,
     differing,
     file_diff,
+    lost,
     read_texts,
     write_atomically,
 )
@@ -265,14 +266,19 @@ def plan_arrays(module: AnsibleModule, runner: Runner, arrays: list[dict[str, An
     return plan
 
 
-def wanted_files(module: AnsibleModule, uuids: dict[str, str], scrub: bool) -> tuple[list[WantedFile], dict[str, str | None]]:
+def wanted_files(
+    module: AnsibleModule, runner: Runner, uuids: dict[str, str], scrub: bool,
+) -> tuple[list[WantedFile], dict[str, str | None]]:
     """The files that differ from what they must be, and what they are; ends the module when the marks of our block in mdadm.conf are
     not one pair."""
     params, arrays = module.params, module.params["arrays"]
     texts = read_texts([md.CONFIGURATION, md.RULES, watch.DEFAULTS])
     groups = {array["name"]: array["spare_group"] for array in arrays if array.get("spare_group")}
+    before = texts[md.CONFIGURATION] or ""
+    if lost(texts[md.CONFIGURATION]):
+        before = md.made_by_package(runner.read([md.MAKER], ok=()).out if runner.tool(md.MAKER) else "")
     try:
-        text = md.configuration(texts[md.CONFIGURATION] or "", uuids, groups, params["mail_to"], params["event_program"])
+        text = md.configuration(before, uuids, groups, params["mail_to"], params["event_program"])
     except BrokenBlock as error:
         module.fail_json(msg=f"No disk was changed. {md.CONFIGURATION}: {error}", errors=[f"{md.CONFIGURATION}: {error}"])
     files = [WantedFile(md.CONFIGURATION, text)]
@@ -357,12 +363,12 @@ def main() -> None:
     actions = [Action("install", f"package {name}") for name in absent]
     # Only arrays with redundancy are scrubbed and watched.
     watched = runner.tool("systemctl") and any(LEVELS[array["level"]][1] for array in arrays)
-    files, texts = wanted_files(module, plan.uuids, watched)
+    files, texts = wanted_files(module, runner, plan.uuids, watched)
     if absent and not module.check_mode:
         packages.install(runner, absent)
         # mdadm sees more than blkid does, and its package may have started arrays.
         plan = plan_arrays(module, runner, arrays)
-        files, texts = wanted_files(module, plan.uuids, watched)
+        files, texts = wanted_files(module, runner, plan.uuids, watched)
     comes = module.check_mode and "mdadm" in absent
     units = watch.unit_states(runner) if watched and not comes else {}
     watching = plan_watch(module, units, files, md.block_tells(texts[md.CONFIGURATION] or "")) if watched else []
@@ -392,9 +398,9 @@ def main() -> None:
         for _action, command in watching:
             runner.change(command)
     found = md_host.describe(arrays, plan.uuids)
-    lost = [array["device"] for array in found if array["state"] == "absent"]
-    if lost and not module.check_mode:
-        module.fail_json(msg=f"{', '.join(lost)} did not appear; see mdadm --detail --scan and the kernel's log", arrays=found)
+    absent_arrays = [array["device"] for array in found if array["state"] == "absent"]
+    if absent_arrays and not module.check_mode:
+        module.fail_json(msg=f"{', '.join(absent_arrays)} did not appear; see mdadm --detail --scan and the kernel's log", arrays=found)
     warn_of_lacking(module, runner, arrays, found, plan)
     module.exit_json(**result, arrays=found)
 

@@ -233,7 +233,7 @@ def main() -> None:
         programs |= {f"{directory}/{os.path.basename(trust.GUARD)}": guard}
     units = [options["guard_config"], options["guard_unit"]]
     texts = read_texts([*(f"{key}.pub" for key in keys), known, authorized, *programs, *units])
-    absent = [key for key in keys if not (key.exists() and trust.public_key(texts[f"{key}.pub"] or ""))]
+    absent = [key for key in keys if not (key.exists() and key.stat().st_size and trust.public_key(texts[f"{key}.pub"] or ""))]
     actions = [Action("make", f"key {key}") for key in absent]
     wanted = []
     if peers is not None:

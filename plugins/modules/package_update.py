@@ -57,7 +57,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
-from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import outcome
+from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action, outcome
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 
@@ -69,16 +69,19 @@ def main() -> None:
         runner.change([*packages.ENVIRONMENT, "apt-get", "-q", "-y", "-o", "APT::Update::Error-Mode=any", "update"])
     simulate = [packages.UPGRADE[0], "--simulate", *packages.UPGRADE[1:]]
     said = runner.read(simulate, ok=(0, packages.BROKEN))
-    cut_off = said.rc == packages.BROKEN
+    # Packages that wait for their configuration alone are no broken ones to apt.
+    cut_off = said.rc == packages.BROKEN or packages.interrupted(packages.states(runner))
     if cut_off and module.params["update"] and not module.check_mode:
         mark.touch()
         packages.mend(runner)
         said = runner.read(simulate)
-    actions = packages.updates(said.out)
+    # As a preview cannot tell what apt would do after that, it tells of what it knows.
+    actions = [Action("finish", "packages", "an interrupted installation")] if cut_off and module.params["update"] else []
+    actions += packages.updates(said.out)
     result = outcome(actions) | {"kept_back": packages.kept_back(said.out)}
     if not module.params["update"]:
         result |= {"changed": False, "diff": {"before": "", "after": ""}}
-    elif actions and not module.check_mode:
+    elif packages.updates(said.out) and not module.check_mode:
         mark.touch()
         runner.change([*packages.ENVIRONMENT, *packages.UPGRADE])
     module.exit_json(**result, reboot_required=mark.exists() or cut_off)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import BrokenBlock, WantedFile, with_block, write_atomically
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import BrokenBlock, WantedFile, lost, with_block, write_atomically
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,3 +111,8 @@ def test_a_link_to_what_is_no_file_is_replaced(tmp_path: Path):
     assert not link.is_symlink()
     assert link.read_text() == "new"
     assert fifo.is_fifo()
+
+
+@pytest.mark.parametrize(("text", "is_lost"), [(None, False), ("", True), ("\0" * 1416, True), ("\n \t\r\n", True), ("#\n", False)])
+def test_a_file_without_a_word_was_lost(text, is_lost):
+    assert lost(text) is is_lost

@@ -43,8 +43,11 @@ class Apt:
     def __init__(self, mark: Path, said: str) -> None:
         self.mark, self.said, self.changes = mark, said, list[tuple[str, bool]]()
         self.broken = False
+        self.states = "a ii \n"
 
     def read(self, argv: list[str], ok: Any = (0,)) -> Result:
+        if argv[0] == "dpkg-query":
+            return Result(0, self.states, "")
         assert list(argv[:2]) == ["apt-get", "--simulate"] and "--with-new-pkgs" in argv
         return Result(100, "", "E: Unmet dependencies.") if self.broken else Result(0, self.said, "")
 
@@ -96,4 +99,36 @@ def test_an_update_that_was_cut_off_is_finished(apt: Apt, options: dict[str, Any
     apt.broken = True
     result = command_cases.run("package_update", {"input": options, "flags": {"check": check}})
     assert (apt.changes, result["reboot_required"]) == (changes, True)
-    assert len(result["actions"]) == (2 if ("install", True) in changes else 0)
+    finished = [{"verb": "finish", "target": "packages", "detail": "an interrupted installation"}] if options == {} else []
+    assert result["actions"][:1] == finished and len(result["actions"]) == len(finished) + (2 if ("install", True) in changes else 0)
+
+
+def test_packages_that_wait_for_their_configuration_are_an_update_that_was_cut_off(apt: Apt) -> None:
+    """apt names none of them in a simulation, and the mark of the run that unpacked them has gone with the power."""
+    apt.said, apt.states = NOTHING, "a iU \n"
+    result = command_cases.run("package_update", {"input": {"update": False}})
+    assert (result["changed"], result["reboot_required"]) == (False, True)
+    result = command_cases.run("package_update", {"input": {}})
+    assert apt.changes[-2:] == [("-a", True), ("install", True)]
+    assert (result["changed"], result["reboot_required"]) == (True, True)
+
+
+@pytest.mark.parametrize(("listing", "unfinished"), [
+    ("a ii \nb hi \nc rc \nd un \ne pn \n", False), ("", False),
+    ("a ii \nb iU \n", True), ("a iF \n", True), ("a hF \n", True), ("a iH \n", True), ("a iW \n", True), ("a it \n", True),
+    ("a iHR\n", True), ("a iiR\n", True), ("U ii \nR ii \nF hi \n", False),
+])
+def test_what_dpkg_left_half_way(listing: str, unfinished: bool, tmp_path: Path) -> None:
+    assert packages.interrupted(listing, tmp_path) is unfinished
+
+
+@pytest.mark.parametrize(("names", "unfinished"), [
+    (None, False), ((), False), (("tmp.i", "a1", "1a"), False), (("0001",), True), (("tmp.i", "0"), True),
+])
+def test_the_journal_of_dpkg(names: tuple[str, ...] | None, unfinished: bool, tmp_path: Path) -> None:
+    updates = tmp_path / "var/lib/dpkg/updates"
+    if names is not None:
+        updates.mkdir(parents=True)
+    for name in names or ():
+        (updates / name).touch()
+    assert packages.interrupted("a ii \n", tmp_path) is unfinished

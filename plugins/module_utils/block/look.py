@@ -127,7 +127,8 @@ def zero_edges(path: str, front: int = EDGE, ends: Iterable[int] = ()) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_EXCL)
     try:
         size = os.lseek(handle, 0, os.SEEK_END)
-        for offset in (max(0, size - EDGE), *(max(0, end - EDGE) for end in ends), *reversed(range(EDGE, min(front, size), EDGE))):
+        tails = sorted({max(0, end - EDGE) for end in (size, *ends)})
+        for offset in (*tails, *reversed(range(EDGE, min(front, size), EDGE))):
             os.pwrite(handle, b"\0" * min(EDGE, size - offset), offset)
         for start, end in ((_HEAD, EDGE), (0, _HEAD)):
             os.fsync(handle)

@@ -58,8 +58,7 @@ def _holds(runner: Runner, steps: plan.Steps) -> None:
     """Hold and release; what a package brought along is only known now."""
     names = set(steps.hold)
     if steps.hold_new:
-        listing = runner.read(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]).out
-        names |= {name for name in debian.installed(listing) if plan.is_of_xen(name)}
+        names |= {name for name in debian.installed(debian.states(runner)) if plan.is_of_xen(name)}
     selections = [f"{name} hold\n" for name in sorted(names)] + [f"{name} install\n" for name in steps.release]
     if selections:
         runner.change(["dpkg", "--set-selections"], data="".join(selections))

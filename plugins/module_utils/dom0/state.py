@@ -14,6 +14,7 @@ from pathlib import Path
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages as debian
 from ansible_collections.xenfold.consolidation.plugins.module_utils import systemd
 from ansible_collections.xenfold.consolidation.plugins.module_utils.dom0 import firewall, render, versions
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import lost
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 GRUB_CFG = "/boot/grub/grub.cfg"
@@ -45,7 +46,7 @@ class HostState:
     boot_free_mib, memory_mib, cpus: what the machine has, None where it does not say; next_entry: what the next boot alone
     starts, or ""; late_default: file and value of a GRUB_DEFAULT that is read after Debian's for Xen;
     chrony_reads_sources: chrony's configuration, where there is one, reads the folder for our sources; chrony_default: the package's
-    text for a chrony.conf that is there without a word, see `lost`; xen_version: of the running Xen, "" without it;
+    text for a chrony.conf that is there without a word, see files.lost; xen_version: of the running Xen, "" without it;
     units_are_old: systemd has not read the unit of xendomains as it stands there; iommu: whether the machine has one, None when
     nothing tells; dom0_weight: in the scheduler, None where it is nobody's business or the scheduler has none;
     weight_linked: the unit that sets it is started with the host; scheduler: of the running Xen, "" without it.
@@ -205,21 +206,6 @@ def late_default(files: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
     return found
 
 
-def interrupted(listing: str) -> bool:
-    """Whether dpkg left a package half-way, in the output of dpkg-query (see packages.installed).
-
-    Judged by the state (unpacked, half-configured, half-installed, triggers awaited or pending) and the flag for a package that must be
-    reinstalled, see dpkg-query(1). `dpkg --audit` names sound packages too, such as those without checksums.
-    """
-    states = [words[1] for line in listing.splitlines() if len(words := line.split()) >= 2]
-    return any(state[1:2] in ("U", "F", "H", "W", "t") or state[2:3] == "R" for state in states)
-
-
-def _journal(updates: Path) -> bool:
-    """Whether dpkg was cut off before it wrote its journal into its database; the journal's files have numbers for names."""
-    return updates.is_dir() and any(re.fullmatch("[0-9]+", path.name) for path in updates.iterdir())
-
-
 def reads_sources(texts: Iterable[str]) -> bool:
     """Whether one of chrony's configuration files reads the folder of render.CHRONY_SOURCES (sourcedir in chrony.conf(5))."""
     folder = os.path.dirname(render.CHRONY_SOURCES)
@@ -230,13 +216,12 @@ def reads_sources(texts: Iterable[str]) -> bool:
 def _reads_sources(folder: Path) -> bool:
     """The same of /etc/chrony on a host; without chrony.conf, or with one that was lost, that of the package will come, which does."""
     main = folder / "chrony.conf"
-    return not main.is_file() or lost(main) or reads_sources(map(_text, [main, *sorted((folder / "conf.d").glob("*.conf"))]))
+    return not main.is_file() or lost(_text(main)) or reads_sources(map(_text, [main, *sorted((folder / "conf.d").glob("*.conf"))]))
 
 
-def lost(path: Path) -> bool:
-    """Whether a file is there without a word: a script of a package made it, which does not wait for the disk as dpkg does, and the
-    power was cut soon after."""
-    return path.is_file() and not path.read_bytes().strip(b"\0 \t\r\n")
+def _chrony_is_lost(root: Path) -> bool:
+    main = root / render.CHRONY_CONF.lstrip("/")
+    return main.is_file() and lost(_text(main))
 
 
 def obstacles(state: HostState, kernel_wanted: bool, settings: render.Settings | None = None) -> list[str]:
@@ -298,7 +283,7 @@ def _setting_obstacles(state: HostState, settings: render.Settings) -> list[str]
 
 
 def _packages_of_xen(listing: str) -> tuple[tuple[str, bool], ...]:
-    """Xen's installed packages in the output of dpkg-query (see packages.installed), each with whether it is held."""
+    """Xen's installed packages by what packages.states tells, each with whether it is held."""
     rows = [line.split() for line in listing.splitlines()]
     return tuple(sorted(
         (row[0], row[1].startswith("h")) for row in rows
@@ -341,10 +326,10 @@ def _process_words(pid_file: Path) -> tuple[str, ...]:
 
 def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settings: render.Settings | None = None) -> HostState:
     """Ask the host. root: where its file system is mounted (for tests); settings: what they do not ask for is not looked at."""
-    listing = runner.read(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\\n"]).out
+    listing = debian.states(runner)
     present = debian.installed(listing)
     missing = tuple(name for name in packages if name not in present)
-    unfinished = interrupted(listing) or _journal(root / "var/lib/dpkg/updates")
+    unfinished = debian.interrupted(listing, root)
     capabilities = root / "proc/xen/capabilities"
     running = capabilities.is_file() and "control_d" in capabilities.read_text()
     info = ""
@@ -398,7 +383,7 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settin
         next_entry=next_entry(_text(root / GRUB_ENVIRONMENT.lstrip("/"))),
         late_default=late_default((path.name, _text(path)) for path in drop_ins),
         chrony_reads_sources=not with_chrony or _reads_sources(root / "etc/chrony"),
-        chrony_default=_text(root / CHRONY_DEFAULT) if with_chrony and lost(root / render.CHRONY_CONF.lstrip("/")) else "",
+        chrony_default=_text(root / CHRONY_DEFAULT) if with_chrony and _chrony_is_lost(root) else "",
         xen_version=info_value(info, "xen_version"),
         units_are_old=(root / render.XENDOMAINS_UNIT.lstrip("/")).is_file() and _units_are_old(runner),
         dom0_weight=dom0_weight(runner.read(["xl", "sched-credit2", "-d", "Domain-0"]).out) if running and with_weight else None,

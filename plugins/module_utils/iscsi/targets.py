@@ -23,6 +23,10 @@ DEFAULT_PORT = 3260
 NOTHING = 21
 """How iscsiadm ends when there are no records or sessions (ISCSI_ERR_NO_OBJS_FOUND)."""
 STARTUP = "node.startup"
+INITIATOR_FILE = "/etc/iscsi/initiatorname.iscsi"
+"""The name of the host; open-iscsi does not start without one."""
+NEW_NAME = ["iscsi-iname", "-p", "iqn.1993-08.org.debian:01"]
+"""Tells a name that no other host has, as Debian's package gives one when it is installed."""
 RULES_FILE = "/etc/udev/rules.d/62-xenfold-iscsi.rules"
 """After the rules that look at what is on a disk (60) and before those that take it up (64 for md, 69 for LVM)."""
 _AUTH = "node.session.auth."

@@ -32,6 +32,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model imp
 from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, grow_words, policy_of
 
 CONFIGURATION = "/etc/mdadm/mdadm.conf"
+MAKER = "/usr/share/mdadm/mkconf"
+"""Tells what Debian's package writes there when it is installed."""
 # After 63-md-raid-arrays.rules, which asks mdadm for the UUID. mdadm.conf's own SYSFS lines would be fewer files, but mdadm compares
 # their uuid in the wrong byte order up to 4.5, and applies them in --assemble only, while at boot udev puts arrays together.
 RULES = "/etc/udev/rules.d/65-xenfold-md.rules"
@@ -451,8 +453,9 @@ def _new(
     level = array["level"]
     create = ["mdadm", "--create", device, f"--level={level}", f"--raid-devices={len(disks)}", "--metadata=1.2",
               f"--name={array['name']}", f"--homehost={homehost}", f"--uuid={wanted}"]
-    if level != 1:
-        create.append(f"--chunk={array.get('chunk_kib') or 512}")
+    chunk_kib = 0 if level == 1 else array.get("chunk_kib") or 512
+    if chunk_kib:
+        create.append(f"--chunk={chunk_kib}")
     if level == 10:
         create.append("--layout=n2")
     if LEVELS[level][1]:
@@ -469,7 +472,7 @@ def _new(
     detail += ", begun again after a run that was cut off: " + ", ".join(again) if again else ""
     detail += f", on partitions with a margin of {array['margin_mib']} MiB" if array.get("margin_mib") else ""
     return Step(Action("create", f"array {device}", detail), device, (tuple(create),), (*disks, *spares), tuple(speeds_of(array).items()),
-                first)
+                first, 1024 * chunk_kib)
 
 
 def configuration(
@@ -507,6 +510,11 @@ def configuration(
         lines.append(f"ARRAY /dev/md/{name} metadata=1.2" + (f" spare-group={group}" if group else "") + f" UUID={value}")
     lines += [f"{_BEFORE}{line}" for entry in before if tells(entry) for line in entry.split("\n")]
     return with_block(others, OWNER, lines)
+
+
+def made_by_package(told: str) -> str:
+    """What MAKER tells, without its comments, of which one has the time."""
+    return "".join(f"{line}\n" for line in told.splitlines() if line and not line.startswith("#"))
 
 
 def block_tells(text: str) -> bool:

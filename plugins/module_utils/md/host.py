@@ -129,10 +129,17 @@ def _clear(runner: Runner, path: str, front: int, ends: Iterable[int] = ()) -> N
     runner.change(["udevadm", "settle"])
 
 
-def _cut(runner: Runner, cut: partition.Cut) -> None:
+def _ends(disks: Sequence[look.Disk], chunk_bytes: int) -> list[int]:
+    """Where MiB end on members in which the last MiB of a new array may lie: it ends less than a chunk (64 KiB without
+    chunks, Create.c) before the end of its smallest member, or of another one when it uses all of each (level 0)."""
+    tail = look.EDGE + max(chunk_bytes, 65536)
+    return [end - back for end in sorted({disk.size_bytes for disk in disks}) for back in range(0, tail, look.EDGE)]
+
+
+def _cut(runner: Runner, cut: partition.Cut, ends: Iterable[int]) -> None:
     # Both edges of the partition are zeroed before it is there: a run that is cut off after sfdisk leaves one that is provably empty.
     # As much of its front as of a whole disk: by those zeros an array is known that was never started.
-    _clear(runner, cut.disk, cut.start_bytes + look.ARRAY_FRONT, [cut.start_bytes + cut.size_bytes])
+    _clear(runner, cut.disk, cut.start_bytes + look.ARRAY_FRONT, [cut.start_bytes + end for end in ends if end <= cut.size_bytes])
     runner.change(partition.command(cut), data=partition.script(cut))
     runner.change(["udevadm", "settle"])
 
@@ -144,11 +151,13 @@ def carry_out(runner: Runner, steps: Sequence[Step]) -> None:
             runner.change(command)
         if step.first:
             runner.change(["udevadm", "settle"])
+        # Before the array is there, too: a run that is cut off right after it is made would leave one whose edges hold old data.
+        ends = _ends(step.wipe, step.chunk_bytes)
         for disk in step.wipe:
             if disk.cut:
-                _cut(runner, disk.cut)
+                _cut(runner, disk.cut, ends)
             else:
-                _clear(runner, disk.path, look.ARRAY_FRONT)
+                _clear(runner, disk.path, look.ARRAY_FRONT, [end for end in ends if end <= disk.size_bytes])
         for command in step.commands:
             runner.change(command)
         runner.change(["udevadm", "settle"])

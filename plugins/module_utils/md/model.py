@@ -74,7 +74,7 @@ class Step:
     array, in which nothing of before may show), and the commands.
 
     first: commands before anything is wiped; attributes: (file, text) to write below the array's `md` folder in sysfs, after the
-    commands.
+    commands; chunk_bytes: of a new array, 0 of one without chunks.
     """
 
     action: Action
@@ -83,6 +83,7 @@ class Step:
     wipe: tuple[Disk, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
     first: tuple[tuple[str, ...], ...] = ()
+    chunk_bytes: int = 0
 
 
 @dataclass

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils import systemd
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile
+from ansible_collections.xenfold.consolidation.plugins.module_utils.files import WantedFile, lost
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
 
 TIMERS = ("mdcheck_start.timer", "mdcheck_continue.timer")
@@ -16,6 +16,8 @@ MONITOR = "mdmonitor.service"
 DEFAULTS = "/etc/default/mdadm"
 UNITS = "/etc/systemd/system"
 _HEAD = "# Written by xenfold.consolidation, role storage.\n"
+# As the package makes it when nobody answers its questions.
+_DEFAULTS = 'AUTOCHECK=true\nAUTOSCAN=true\nSTART_DAEMON=true\nDAEMON_OPTIONS="--syslog"\nVERBOSE=false\n'
 _DAYS, _HOURS = 28, 6
 
 
@@ -43,7 +45,7 @@ def scrub_files(host: str, given: Mapping[str, int | None], defaults: str | None
              for timer, time in zip(TIMERS, times, strict=True)]
     if defaults is None:
         return files
-    return [*files, WantedFile(DEFAULTS, re.sub(r"(?m)^AUTOCHECK=.*$", "AUTOCHECK=false", defaults))]
+    return [*files, WantedFile(DEFAULTS, re.sub(r"(?m)^AUTOCHECK=.*$", "AUTOCHECK=false", _DEFAULTS if lost(defaults) else defaults))]
 
 
 def unit_states(runner: Runner) -> dict[str, dict[str, str]]:

@@ -272,26 +272,6 @@ def test_what_an_interrupted_installation_brings_is_held(hold, new):
     assert not plan.steps(replace(SETTINGS, hold=hold), CONVERGED, TEXTS).hold_new
 
 
-@pytest.mark.parametrize(("listing", "unfinished"), [
-    ("a ii \nb hi \nc rc \nd un \ne pn \n", False), ("", False),
-    ("a ii \nb iU \n", True), ("a iF \n", True), ("a hF \n", True), ("a iH \n", True), ("a iW \n", True), ("a it \n", True),
-    ("a iHR\n", True), ("a iiR\n", True), ("U ii \nR ii \nF hi \n", False),
-])
-def test_what_dpkg_left_half_way(listing, unfinished):
-    assert state.interrupted(listing) is unfinished
-
-
-@pytest.mark.parametrize(("names", "unfinished"), [
-    (None, False), ((), False), (("tmp.i", "a1", "1a"), False), (("0001",), True), (("tmp.i", "0"), True),
-])
-def test_the_journal_of_dpkg(names, unfinished, tmp_path: Path):
-    if names is not None:
-        (tmp_path / "updates").mkdir()
-    for name in names or ():
-        (tmp_path / "updates" / name).touch()
-    assert state._journal(tmp_path / "updates") is unfinished
-
-
 @pytest.mark.parametrize(("files", "reads"), [
     ({}, True), ({"conf.d/a.conf": ""}, True),
     ({"chrony.conf": "pool 2.debian.pool.ntp.org iburst\nsourcedir /run/chrony-dhcp\nsourcedir /etc/chrony/sources.d\n"}, True),
@@ -306,13 +286,6 @@ def test_whether_chrony_reads_our_sources(files, reads, tmp_path: Path):
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert state._reads_sources(tmp_path) is reads
-
-
-@pytest.mark.parametrize(("text", "is_lost"), [(None, False), (b"", True), (b"\0" * 1416, True), (b"\n \t\r\n", True), (b"#\n", False)])
-def test_a_file_without_a_word_was_lost(text, is_lost, tmp_path: Path):
-    if text is not None:
-        (tmp_path / "a").write_bytes(text)
-    assert state.lost(tmp_path / "a") is is_lost
 
 
 WITH_CHRONY = replace(SETTINGS, time="chrony", ntp_servers=("ntp1.example.org", "2001:db8::1"))

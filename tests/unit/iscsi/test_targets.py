@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.xenfold.consolidation.plugins.module_utils import packages
 from ansible_collections.xenfold.consolidation.plugins.module_utils.iscsi import targets as iscsi
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
@@ -45,6 +46,7 @@ def _host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Runner, "tool", lambda _runner, _name: True)
     monkeypatch.setattr(iscsi_targets, "WAIT_SECONDS", 0)
     monkeypatch.setattr(iscsi, "RULES_FILE", str(tmp_path / "rules"))
+    monkeypatch.setattr(iscsi, "INITIATOR_FILE", str(tmp_path / "initiatorname.iscsi"))
     (tmp_path / "rules").write_text(iscsi.rules_file([STORE]).content)
     monkeypatch.setattr(iscsi_targets.time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(iscsi, "device_prefix", lambda wanted: f"{tmp_path}/{wanted['target']}-lun-")
@@ -109,6 +111,22 @@ def test_a_fresh_host_is_shown_all_of_it(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Runner, "tool", lambda _runner, _name: False)
     install = {"verb": "install", "target": "package open-iscsi", "detail": ""}
     run(tmp_path, [], [], disks=0, check=True, changed=True, actions=[install, *ADDED])
+
+
+def test_a_host_whose_name_was_lost_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _self, line: warned.append(line))
+    path = tmp_path / "initiatorname.iscsi"
+    path.write_text("")
+    named = {"verb": "write", "target": f"file {path}", "detail": "with a new name of the host, since it is empty"}
+    run(tmp_path, asked(SESSION, record()), [], check=True, changed=True, actions=[named])
+    assert (path.read_text(), warned) == ("", [])
+    name = [{"command": ["iscsi-iname", "-p", "iqn.1993-08.org.debian:01"], "out": "iqn.1993-08.org.debian:01:a1b2\n"},
+            {"command": ["systemctl", "restart", "iscsid.socket"], "rc": 1}]
+    run(tmp_path, [*name, *asked(SESSION, record())], [{"command": node("--rescan")}], changed=True, actions=[named])
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("InitiatorName=iqn.1993-08.org.debian:01:a1b2\n", 0o600)
+    assert len(warned) == 1 and "this host has the new name iqn.1993-08.org.debian:01:a1b2; a target" in warned[0]
+    run(tmp_path, asked(SESSION, record()), [{"command": node("--rescan")}], changed=False, actions=[])
 
 
 @pytest.mark.parametrize(("target", "error"), [

@@ -70,6 +70,13 @@ def test_edges_are_zeroed_and_nothing_else(half_mib: int, front: int, tmp_path: 
     assert path.read_bytes()[::MIB // 2] == expected
 
 
+def test_what_lies_before_given_ends_is_zeroed_too(tmp_path: Path) -> None:
+    path = tmp_path / "disk"
+    path.write_bytes(b"x" * 8 * MIB)
+    look.zero_edges(str(path), MIB, [4 * MIB, 8 * MIB])
+    assert path.read_bytes()[::MIB] == b"\0xx\0xxx\0"
+
+
 def test_a_zeroing_that_is_cut_off_leaves_a_disk_that_is_not_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "disk"
     for writes in range(5):

@@ -207,3 +207,22 @@ def test_what_the_kernel_tells_of_growing(files, wanted, tmp_path: Path, monkeyp
 def test_each_disk_of_an_array_has_a_partition_of_its_own(serial):
     assert members.part_uuid(WANTED, serial) == members.part_uuid(WANTED, serial) != members.part_uuid("0:0:0:0", serial)
     assert len({members.part_uuid(WANTED, f"D{n}") for n in range(9)}) == 9
+
+
+@given(
+    sizes=st.lists(st.integers(GIB, 2 * GIB).map(lambda size: size // 512 * 512), min_size=2, max_size=4),
+    chunk_kib=st.sampled_from([0, 4, 64, 512, 1024, 4096]), start_mib=st.integers(1, 130),
+)
+def test_the_end_of_a_new_array_is_zeroed_on_each_member_before_it_is_made(sizes: list[int], chunk_kib: int, start_mib: int) -> None:
+    members = [dataclasses.replace(disk(number), size_bytes=size) for number, size in enumerate(sizes)]
+    ends = md_host._ends(members, chunk_kib * 1024)
+    for size in {min(sizes), *sizes}:
+        # In whole chunks from where the data begins; level 1 has units of 64 KiB (Create.c).
+        unit = chunk_kib * 1024 or 65536
+        end = start_mib * MIB + (size - start_mib * MIB) // unit * unit
+        zeroed = [(max(0, at - MIB), at) for at in ends if at <= size]
+        at = end - MIB
+        while at < end:
+            begun = [stop for start, stop in zeroed if start <= at < stop]
+            assert begun, (end, at)
+            at = max(begun)

@@ -209,6 +209,14 @@ def test_a_line_that_is_written_again_is_kept_once():
     assert md.configuration(f"MAILADDR root\n{told}", {}, None, "a@b") == told
 
 
+def test_a_file_of_the_package_that_was_lost_is_begun_as_the_package_does():
+    told = "# mdadm.conf\n\nHOMEHOST <system>\nMAILADDR root\n# definitions\nARRAY /dev/md/0 UUID=a\n\n# This was made on Monday\n"
+    assert md.made_by_package(told) == "HOMEHOST <system>\nMAILADDR root\nARRAY /dev/md/0 UUID=a\n"
+    for text in ("", "\0" * 100):
+        assert [line for line in watch.scrub_files("a", {}, text)[-1].content.splitlines() if line.startswith("AUTO")] == [
+            "AUTOCHECK=false", "AUTOSCAN=true"]
+
+
 def test_hosts_scrub_at_times_of_their_own():
     times = [watch.scrub_time(f"xen{number:02}", {}) for number in range(1, 41)]
     assert times == [watch.scrub_time(f"xen{number:02}", {}) for number in range(1, 41)]
