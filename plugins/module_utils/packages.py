@@ -3,7 +3,10 @@
 """Packages of a managed host: asked of dpkg, installed by apt-get (see docs/decisions/0002-packages-by-dpkg.md)."""
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +18,12 @@ ENVIRONMENT = ["env", "DEBIAN_FRONTEND=noninteractive", "UCF_FORCE_CONFFOLD=1", 
 UPGRADE = ["apt-get", "-q", "-y", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold", "--with-new-pkgs", "upgrade"]
 BROKEN = 100
 """How apt-get ends when packages do not fit together, as when an update was cut off between two that need each other."""
+LOCK = "/var/lib/dpkg/lock-frontend"
+"""What apt and dpkg lock, by fcntl(2), while they work."""
+# struct flock: kind, from where, start, length, process.
+_FLOCK = "hhqqi0q"
+# How dpkg ends when there is a package that it could not configure.
+_FAILED = 1
 REBOOT_MARK = "/run/reboot-required"
 """Says that programs still run as they were before an update. Debian's tools write it too; as /run does, it ends with a reboot."""
 
@@ -29,18 +38,33 @@ def installed(listing: str) -> set[str]:
     return names
 
 
-def interrupted(listing: str, root: Path = Path("/")) -> bool:
-    """Whether dpkg left a package half-way by what `states` tells, or was cut off before it wrote its journal into its database.
+def unfinished(listing: str) -> list[str]:
+    """Packages that dpkg has left half-way by what `states` tells.
 
     Judged by the state (unpacked, half-configured, half-installed, triggers awaited or pending) and the flag for a package that must be
-    reinstalled, see dpkg-query(1). `dpkg --audit` names sound packages too, such as those without checksums. The journal's files have
-    numbers for names.
+    reinstalled, of those that are to be there: dpkg finishes no other, see dpkg-query(1). `dpkg --audit` names sound packages too, such as
+    those without checksums.
     """
-    found = [words[1] for line in listing.splitlines() if len(words := line.split()) >= 2]
-    if any(state[1:2] in ("U", "F", "H", "W", "t") or state[2:3] == "R" for state in found):
-        return True
+    found = [(words[0], words[1]) for line in listing.splitlines() if len(words := line.split()) >= 2]
+    return [name for name, state in found
+            if state[0] in "ih" and (state[1:2] in ("U", "F", "H", "W", "t") or state[2:3] == "R")]
+
+
+def interrupted(listing: str, root: Path = Path("/")) -> bool:
+    """Whether there is such a package, or dpkg was cut off before it wrote its journal into its database, whose files have numbers for
+    names."""
     journal = root / "var/lib/dpkg/updates"
-    return journal.is_dir() and any(re.fullmatch("[0-9]+", path.name) for path in journal.iterdir())
+    return bool(unfinished(listing)) or (journal.is_dir() and any(re.fullmatch("[0-9]+", path.name) for path in journal.iterdir()))
+
+
+def at_work(lock: str = LOCK) -> bool:
+    """Whether somebody works with packages right now, so that what is half-way may be whole in a moment."""
+    try:
+        with open(lock, "rb") as stream:
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            return bool(struct.unpack(_FLOCK, fcntl.fcntl(stream, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK)
+    except FileNotFoundError:
+        return False
 
 
 def states(runner: Runner) -> str:
@@ -54,15 +78,14 @@ def missing(runner: Runner, names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in present]
 
 
-def finish(runner: Runner) -> None:
-    """What a run that was cut off has left half-way; apt-get refuses to work before that is done."""
-    runner.change([*ENVIRONMENT, "dpkg", "--force-confold", "--configure", "-a"])
-
-
-def mend(runner: Runner) -> None:
-    """Finish what a run that was cut off has left, also packages that need others which have not come; none is removed for it."""
-    finish(runner)
-    runner.change([*ENVIRONMENT, "apt-get", "-q", "-y", "-o", "Dpkg::Options::=--force-confold", "--no-remove", "--fix-broken", "install"])
+def finish(runner: Runner, broken: bool = False) -> None:
+    """What a run that was cut off has left half-way, also packages that need others which have not come; none is removed for it. apt-get
+    refuses to work before that is done. broken: apt has said that packages do not fit together."""
+    done = runner.change([*ENVIRONMENT, "dpkg", "--force-confold", "--configure", "-a"], ok=(0, _FAILED))
+    if broken or done.rc == _FAILED:
+        runner.change([
+            *ENVIRONMENT, "apt-get", "-q", "-y", "-o", "Dpkg::Options::=--force-confold", "--no-remove", "--fix-broken", "install",
+        ])
 
 
 def install(runner: Runner, names: Iterable[str]) -> None:

@@ -253,6 +253,9 @@ def main() -> None:
         menu_time = state.menu_time()
         carry_out.apply(runner, steps)
         after = state.read(runner, packages, settings=settings)
+        if after.unfinished_packages:
+            module.fail_json(msg="an interrupted installation: dpkg --configure -a does not finish it; do that by hand, then run this"
+                             " again", **result)
         # Finished packages may have made the menu before the drop-in was written.
         made = steps.update_grub or (not steps.finish_packages and state.menu_time() != menu_time)
         if not steps.update_grub and ((after.menu_is_old and not made) or not plan.menu_is_right(after.grub_cfg, settings)):

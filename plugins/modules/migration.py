@@ -163,6 +163,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
     WantedFile,
     differing,
     file_diff,
+    lost,
     read_texts,
     write_atomically,
 )
@@ -233,7 +234,8 @@ def main() -> None:
         programs |= {f"{directory}/{os.path.basename(trust.GUARD)}": guard}
     units = [options["guard_config"], options["guard_unit"]]
     texts = read_texts([*(f"{key}.pub" for key in keys), known, authorized, *programs, *units])
-    absent = [key for key in keys if not (key.exists() and key.stat().st_size and trust.public_key(texts[f"{key}.pub"] or ""))]
+    absent = [key for key in keys
+              if not key.exists() or lost(key.read_text(errors="replace")) or not trust.public_key(texts[f"{key}.pub"] or "")]
     actions = [Action("make", f"key {key}") for key in absent]
     wanted = []
     if peers is not None:

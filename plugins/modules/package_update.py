@@ -12,6 +12,7 @@ description:
   - Installs the newest versions of what is installed, new kernels with it, as C(apt-get upgrade --with-new-pkgs) does. Never removes a
     package, and leaves held ones and configuration files that were changed as they are.
   - Writes C(/run/reboot-required) before the first package changes, so that a run that is cut off is not forgotten. The reboot removes it.
+  - Finishes what a run that was cut off has left half-way, first. What somebody else's apt works on right now is not that.
   - Does not reboot.
 extends_documentation_fragment: xenfold.consolidation.attributes
 options:
@@ -69,19 +70,22 @@ def main() -> None:
         runner.change([*packages.ENVIRONMENT, "apt-get", "-q", "-y", "-o", "APT::Update::Error-Mode=any", "update"])
     simulate = [packages.UPGRADE[0], "--simulate", *packages.UPGRADE[1:]]
     said = runner.read(simulate, ok=(0, packages.BROKEN))
+    broken = said.rc == packages.BROKEN
     # Packages that wait for their configuration alone are no broken ones to apt.
-    cut_off = said.rc == packages.BROKEN or packages.interrupted(packages.states(runner))
+    cut_off = broken or (packages.interrupted(packages.states(runner)) and not packages.at_work())
     if cut_off and module.params["update"] and not module.check_mode:
         mark.touch()
-        packages.mend(runner)
+        packages.finish(runner, broken)
         said = runner.read(simulate)
-    # As a preview cannot tell what apt would do after that, it tells of what it knows.
-    actions = [Action("finish", "packages", "an interrupted installation")] if cut_off and module.params["update"] else []
-    actions += packages.updates(said.out)
-    result = outcome(actions) | {"kept_back": packages.kept_back(said.out)}
+        if left := packages.unfinished(packages.states(runner)):
+            module.fail_json(msg=f"{', '.join(left)}: left half-way by an update that was cut off, and dpkg --configure -a does not finish"
+                                 " it; do that by hand, then run this again")
+    newer = packages.updates(said.out)
+    finished = [Action("finish", "packages", "an interrupted installation")] if cut_off and module.params["update"] else []
+    result = outcome([*finished, *newer]) | {"kept_back": packages.kept_back(said.out)}
     if not module.params["update"]:
         result |= {"changed": False, "diff": {"before": "", "after": ""}}
-    elif packages.updates(said.out) and not module.check_mode:
+    elif newer and not module.check_mode:
         mark.touch()
         runner.change([*packages.ENVIRONMENT, *packages.UPGRADE])
     module.exit_json(**result, reboot_required=mark.exists() or cut_off)

@@ -3,6 +3,8 @@
 """The module package_update on what apt-get of Debian 12 prints, and its parsers."""
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ class Apt:
     def __init__(self, mark: Path, said: str) -> None:
         self.mark, self.said, self.changes = mark, said, list[tuple[str, bool]]()
         self.broken = False
-        self.states = "a ii \n"
+        self.states, self.after, self.configured = "a ii \n", "a ii \n", 0
 
     def read(self, argv: list[str], ok: Any = (0,)) -> Result:
         if argv[0] == "dpkg-query":
@@ -51,12 +53,16 @@ class Apt:
         assert list(argv[:2]) == ["apt-get", "--simulate"] and "--with-new-pkgs" in argv
         return Result(100, "", "E: Unmet dependencies.") if self.broken else Result(0, self.said, "")
 
-    def change(self, argv: list[str]) -> Result:
+    def change(self, argv: list[str], ok: Any = (0,)) -> Result:
         assert argv[:2] == ["env", "DEBIAN_FRONTEND=noninteractive"]
         self.changes.append((argv[-1], self.mark.exists()))
         if "--fix-broken" in argv:
             assert "--no-remove" in argv
             self.broken = False
+        if "--configure" in argv:
+            self.states = self.after
+            assert self.configured in ok
+            return Result(self.configured, "", "")
         return Result(0, "", "")
 
 
@@ -65,6 +71,7 @@ def _apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
     apt = Apt(tmp_path / "reboot-required", SAID)
     monkeypatch.setattr(package_update, "Runner", lambda module: apt)
     monkeypatch.setattr(packages, "REBOOT_MARK", str(apt.mark))
+    monkeypatch.setattr(packages, "at_work", lambda: False)
     return apt
 
 
@@ -103,20 +110,49 @@ def test_an_update_that_was_cut_off_is_finished(apt: Apt, options: dict[str, Any
     assert result["actions"][:1] == finished and len(result["actions"]) == len(finished) + (2 if ("install", True) in changes else 0)
 
 
-def test_packages_that_wait_for_their_configuration_are_an_update_that_was_cut_off(apt: Apt) -> None:
-    """apt names none of them in a simulation, and the mark of the run that unpacked them has gone with the power."""
-    apt.said, apt.states = NOTHING, "a iU \n"
+@pytest.mark.parametrize(("configured", "more"), [(0, []), (1, [("install", True)])])
+def test_packages_that_wait_for_their_configuration_are_an_update_that_was_cut_off(apt: Apt, configured: int, more: list[Any]) -> None:
+    """apt names none of them in a simulation, and the mark of the run that unpacked them has gone with the power. One that cannot be
+    configured may need another that has yet to be unpacked."""
+    apt.said, apt.states, apt.configured = NOTHING, "a iU \n", configured
     result = command_cases.run("package_update", {"input": {"update": False}})
     assert (result["changed"], result["reboot_required"]) == (False, True)
     result = command_cases.run("package_update", {"input": {}})
-    assert apt.changes[-2:] == [("-a", True), ("install", True)]
+    assert apt.changes[1:] == [("update", False), ("-a", True), *more]
     assert (result["changed"], result["reboot_required"]) == (True, True)
+    assert not command_cases.run("package_update", {"input": {}})["changed"]
+
+
+def test_what_cannot_be_finished_is_told_by_name(apt: Apt) -> None:
+    apt.said, apt.states, apt.after = NOTHING, "a iU \nb iF \n", "a ii \nb iF \n"
+    assert command_cases.run("package_update", {"input": {}, "output": {"failed": True}})["msg"].startswith("b: left half-way")
+
+
+def test_what_somebody_works_on_is_not_cut_off(apt: Apt, monkeypatch: pytest.MonkeyPatch) -> None:
+    apt.said, apt.states = NOTHING, "a iU \n"
+    monkeypatch.setattr(packages, "at_work", lambda: True)
+    assert not command_cases.run("package_update", {"input": {"update": False}})["reboot_required"]
+
+
+def test_whether_somebody_works_with_packages(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not packages.at_work(str(lock))
+    lock.touch()
+    assert not packages.at_work(str(lock))
+    hold = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", hold, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout and other.stdout.readline() == b"held\n"
+        assert packages.at_work(str(lock))
+        other.communicate()
+    assert not packages.at_work(str(lock))
 
 
 @pytest.mark.parametrize(("listing", "unfinished"), [
     ("a ii \nb hi \nc rc \nd un \ne pn \n", False), ("", False),
     ("a ii \nb iU \n", True), ("a iF \n", True), ("a hF \n", True), ("a iH \n", True), ("a iW \n", True), ("a it \n", True),
     ("a iHR\n", True), ("a iiR\n", True), ("U ii \nR ii \nF hi \n", False),
+    # A removal that was cut off, which dpkg does not go on with by itself.
+    ("a rF \nb pH \n", False),
 ])
 def test_what_dpkg_left_half_way(listing: str, unfinished: bool, tmp_path: Path) -> None:
     assert packages.interrupted(listing, tmp_path) is unfinished

@@ -47,6 +47,5 @@ def _resource(host: str, name: str, resource: Mapping[str, Any], known: bool) ->
     both = state.role == state.peer_role == PRIMARY
     if resource["two_primaries"] or both:
         found = "both copies are primary" if both else "both copies may be primary"
-        first = "end the copy of the guest that should not run (docs/guests.md), and " if both else ""
         yield Finding(host, "replica", name, found, "one primary, but while the guest moves",
-                      f"disk {name} of guest {guest}: {found}; when it does not move right now, {first}playbooks/apply.yml takes that back")
+                      f"disk {name} of guest {guest}: {found}; when it does not move right now, playbooks/apply.yml takes that back")

@@ -66,13 +66,14 @@ def _holds(runner: Runner, steps: plan.Steps) -> None:
 
 def _chrony(runner: Runner, steps: plan.Steps) -> None:
     """Sources first, so that a daemon that starts reads them; the copy last, so that a run that was cut off is finished."""
-    for file in [*steps.chrony_conf, *steps.chrony_files[:1]]:
-        write_atomically(file)
+    if steps.mend_chrony:
+        # A run that is cut off after this leaves a daemon that does not run, which the next one starts.
+        runner.change(["systemctl", "stop", "chrony.service"], ok=())
+        write_atomically(WantedFile(render.CHRONY_CONF, Path(render.CHRONY_DEFAULT).read_text()))
+    if steps.chrony_files:
+        write_atomically(steps.chrony_files[0])
     if steps.start_chrony:
         runner.change(["systemctl", "enable", "--now", "chrony.service"])
-    if steps.chrony_conf:
-        # A daemon that ran has read the empty one.
-        runner.change(["systemctl", "restart", "chrony.service"])
     if steps.chrony_files:
         runner.change(["chronyc", "reload", "sources"])
         write_atomically(steps.chrony_files[1])

@@ -16,8 +16,8 @@ class Steps:
     """What is to be done, in this order; empty parts are skipped.
 
     replaced: the package that apt removes for chrony; hold: names of Xen's packages to hold, release: to release; hold_new: those that
-    come with this run are held too; start_chrony, chrony_files: see render.chrony_sources; chrony_conf: the
-    package's, in the place of one that was lost; firewall_files: all of them when the filter is
+    come with this run are held too; start_chrony, chrony_files: see render.chrony_sources; mend_chrony: the
+    package's chrony.conf takes the place of one that was lost; firewall_files: all of them when the filter is
     to be loaded, however few differ; remove_firewall: it is there and not asked for; guest_logs: as asked for; reload_units: systemd has
     not read the unit of xendomains as it stands there; weight_files, enable_weight: the unit that gives dom0 its weight; set_weight: the
     one that it is given now; remove_weight: the unit is there and not asked for.
@@ -35,7 +35,7 @@ class Steps:
     hold_new: bool = False
     start_chrony: bool = False
     chrony_files: tuple[WantedFile, ...] = ()
-    chrony_conf: tuple[WantedFile, ...] = ()
+    mend_chrony: bool = False
     firewall_files: tuple[WantedFile, ...] = ()
     firewall_why: str = ""
     remove_firewall: bool = False
@@ -48,8 +48,7 @@ class Steps:
 
     def files(self) -> list[WantedFile]:
         """All files that are written."""
-        return [*self.before_packages, *self.after_packages, *self.chrony_conf, *self.chrony_files, *self.firewall_files,
-                *self.weight_files]
+        return [*self.before_packages, *self.after_packages, *self.chrony_files, *self.firewall_files, *self.weight_files]
 
     def actions(self) -> list[Action]:
         """The steps as the actions that a person is shown."""
@@ -74,8 +73,8 @@ class Steps:
             listed.append(Action("hold", "packages", ", ".join(names)))
         if self.release:
             listed.append(Action("release", "packages", ", ".join(self.release)))
-        listed += [Action("write", f"file {file.path}", "as its package has it, since it is empty; chrony reads it anew")
-                   for file in self.chrony_conf]
+        if self.mend_chrony:
+            listed.append(Action("write", f"file {render.CHRONY_CONF}", "as its package has it, since it is empty"))
         if self.start_chrony:
             listed.append(Action("start", "service chrony", "now and with the host"))
         if self.chrony_files:
@@ -146,8 +145,9 @@ def steps(settings: render.Settings, host: state.HostState, texts: Mapping[str, 
         release=tuple(name for name, held in host.xen_packages if settings.hold is False and held),
         # Whatever is installed or finished may bring Xen's libraries along.
         hold_new=bool(settings.hold) and bool(host.missing_packages or host.unfinished_packages),
-        start_chrony=settings.time == "chrony" and not host.chrony_runs,
-        chrony_conf=(WantedFile(render.CHRONY_CONF, host.chrony_default),) if host.chrony_default else (),
+        # One that runs has read the empty file, and is stopped first.
+        start_chrony=settings.time == "chrony" and (not host.chrony_runs or host.chrony_lost),
+        mend_chrony=host.chrony_lost,
         chrony_files=tuple(chrony) if differing(chrony, texts) else (),
         firewall_files=tuple(filter_files),
         firewall_why=filter_why,

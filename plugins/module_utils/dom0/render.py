@@ -29,6 +29,8 @@ CONSOLE_LOGS = "/var/log/xen/console"
 XENCONSOLED_WORDS = ("--log=guest", "--timestamp=guest", f"--log-dir={CONSOLE_LOGS}")
 CHRONY_SOURCES = "/etc/chrony/sources.d/xenfold.sources"
 CHRONY_CONF = "/etc/chrony/chrony.conf"
+CHRONY_DEFAULT = "/usr/share/chrony/chrony.conf"
+"""From which its package makes it."""
 CHRONY_LOADED = "/var/lib/xenfold/dom0/chrony.sources"
 """A copy of the sources that chronyd was told to read last; a run that was cut off before that is known by it."""
 
@@ -251,7 +253,7 @@ def configuration(settings: Settings) -> list[WantedFile]:
 def chrony_sources(settings: Settings, there: bool) -> list[WantedFile]:
     """The sources for chrony, and the copy that is kept once it has read them. there: whether such a file is there already.
 
-    They stand beside those of chrony.conf, which is left alone: preferred, so that they win while they answer (chrony.conf(5)).
+    They stand beside those of chrony.conf, which is not ours: preferred, so that they win while they answer (chrony.conf(5)).
     """
     if settings.time != "chrony" or not (settings.ntp_servers or there):
         return []

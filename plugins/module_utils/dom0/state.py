@@ -25,7 +25,6 @@ XEN_PACKAGES = ("xen-", "libxen")
 """How the packages of Xen's hypervisor, tools and libraries begin; those of one version depend on each other."""
 SYSTEM_PACKAGE = "xen-system-amd64"
 """It depends on hypervisor and tools, and has Xen's version."""
-CHRONY_DEFAULT = "usr/share/chrony/chrony.conf"
 _TIME_DAEMONS = ("ntp", "ntpsec", "openntpd")
 _SECURE_BOOT = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
@@ -45,8 +44,8 @@ class HostState:
     firewall_linked: the unit is started with the host; client: where this run comes from;
     boot_free_mib, memory_mib, cpus: what the machine has, None where it does not say; next_entry: what the next boot alone
     starts, or ""; late_default: file and value of a GRUB_DEFAULT that is read after Debian's for Xen;
-    chrony_reads_sources: chrony's configuration, where there is one, reads the folder for our sources; chrony_default: the package's
-    text for a chrony.conf that is there without a word, see files.lost; xen_version: of the running Xen, "" without it;
+    chrony_reads_sources: chrony's configuration, where there is one, reads the folder for our sources; chrony_lost: its
+    chrony.conf was, see files.lost; xen_version: of the running Xen, "" without it;
     units_are_old: systemd has not read the unit of xendomains as it stands there; iommu: whether the machine has one, None when
     nothing tells; dom0_weight: in the scheduler, None where it is nobody's business or the scheduler has none;
     weight_linked: the unit that sets it is started with the host; scheduler: of the running Xen, "" without it.
@@ -79,7 +78,7 @@ class HostState:
     next_entry: str = ""
     late_default: tuple[str, str] | None = None
     chrony_reads_sources: bool = True
-    chrony_default: str = ""
+    chrony_lost: bool = False
     xen_version: str = ""
     units_are_old: bool = False
     iommu: bool | None = None
@@ -213,15 +212,13 @@ def reads_sources(texts: Iterable[str]) -> bool:
     return any(len(words) == 2 and words[0].lower() == "sourcedir" and words[1].rstrip("/") == folder for words in lines)
 
 
-def _reads_sources(folder: Path) -> bool:
-    """The same of /etc/chrony on a host; without chrony.conf, or with one that was lost, that of the package will come, which does."""
+def _chrony(folder: Path) -> tuple[bool, bool]:
+    """Whether /etc/chrony of a host reads our sources, as the package's configuration does, which comes where there is none; and whether
+    that is to come since what is there was lost."""
     main = folder / "chrony.conf"
-    return not main.is_file() or lost(_text(main)) or reads_sources(map(_text, [main, *sorted((folder / "conf.d").glob("*.conf"))]))
-
-
-def _chrony_is_lost(root: Path) -> bool:
-    main = root / render.CHRONY_CONF.lstrip("/")
-    return main.is_file() and lost(_text(main))
+    gone = main.is_file() and lost(_text(main))
+    reads = gone or not main.is_file() or reads_sources(map(_text, [main, *sorted((folder / "conf.d").glob("*.conf"))]))
+    return reads, gone
 
 
 def obstacles(state: HostState, kernel_wanted: bool, settings: render.Settings | None = None) -> list[str]:
@@ -346,6 +343,7 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settin
         if "CONFIG_XEN_DOM0=y" in path.read_text(errors="replace")
     ))
     with_chrony = settings is not None and settings.time == "chrony"
+    reads, gone = _chrony(root / "etc/chrony") if with_chrony else (True, False)
     with_firewall = settings is not None and settings.firewall.enabled
     weight_linked = os.path.lexists(root / render.WEIGHT_LINK.lstrip("/"))
     weight_there = weight_linked or (root / render.WEIGHT_FILE.lstrip("/")).is_file()
@@ -382,8 +380,8 @@ def read(runner: Runner, packages: Iterable[str], root: Path = Path("/"), settin
         cpus=_whole(info_value(info, "nr_cpus")) if running else _cpus(root / "sys/devices/system/cpu/present"),
         next_entry=next_entry(_text(root / GRUB_ENVIRONMENT.lstrip("/"))),
         late_default=late_default((path.name, _text(path)) for path in drop_ins),
-        chrony_reads_sources=not with_chrony or _reads_sources(root / "etc/chrony"),
-        chrony_default=_text(root / CHRONY_DEFAULT) if with_chrony and _chrony_is_lost(root) else "",
+        chrony_reads_sources=reads,
+        chrony_lost=with_chrony and gone,
         xen_version=info_value(info, "xen_version"),
         units_are_old=(root / render.XENDOMAINS_UNIT.lstrip("/")).is_file() and _units_are_old(runner),
         dom0_weight=dom0_weight(runner.read(["xl", "sched-credit2", "-d", "Domain-0"]).out) if running and with_weight else None,

@@ -39,16 +39,6 @@ def test_a_copy_that_is_not_as_it_should_be(first: dict[str, Any], expected: str
     assert found == ([] if expected is None else [f"xen01 | replica | db01-root | {expected}"])
 
 
-@pytest.mark.parametrize(("peer_role", "told"), [
-    ("Secondary", "when it does not move right now, playbooks/apply.yml takes that back"),
-    ("Primary", "right now, end the copy of the guest that should not run (docs/guests.md), and playbooks/apply.yml takes that back"),
-])
-def test_two_primaries_are_told_with_what_to_do(peer_role: str, told: str) -> None:
-    answers = {"xen01": {"resources": {"db01-root": resource(two_primaries=True, peer_role=peer_role)}}}
-    message = next(iter(findings(answers, GUESTS, {"db01": ["xen01", "xen02"]}))).message
-    assert message.endswith(told)
-
-
 def test_a_copy_that_is_missing_or_elsewhere() -> None:
     one, other = {"db01-root": resource()}, {"db01-root": resource(role="Secondary", peer_role="Primary")}
     assert said({"xen01": one, "xen02": {}, "xen03": {}}) == ["xen02 | replica | db01-root | no copy | a copy"]

@@ -285,14 +285,14 @@ def test_whether_chrony_reads_our_sources(files, reads, tmp_path: Path):
     (tmp_path / "conf.d").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert state._reads_sources(tmp_path) is reads
+    assert state._chrony(tmp_path) == (reads, files.get("chrony.conf") == "")
 
 
 WITH_CHRONY = replace(SETTINGS, time="chrony", ntp_servers=("ntp1.example.org", "2001:db8::1"))
 SOURCES = {file.path: file.content for file in render.chrony_sources(WITH_CHRONY, False)}
 LOAD = f"load file {render.CHRONY_SOURCES}: into the running chronyd"
 START = "start service chrony: now and with the host"
-MEND = "write file /etc/chrony/chrony.conf: as its package has it, since it is empty; chrony reads it anew"
+MEND = "write file /etc/chrony/chrony.conf: as its package has it, since it is empty"
 
 
 @pytest.mark.parametrize(("settings", "host", "texts", "lines"), [
@@ -307,8 +307,8 @@ MEND = "write file /etc/chrony/chrony.conf: as its package has it, since it is e
     (replace(SETTINGS, time="chrony"), {"chrony_runs": True}, SOURCES, [LOAD]),
     (replace(WITH_CHRONY, time="none"), {"timesyncd": True}, SOURCES, []),
     # Power was cut after the package's own script had made the file, and before that was on the disk.
-    (WITH_CHRONY, {"chrony_default": "pool a\n"}, {}, [MEND, START, LOAD]),
-    (WITH_CHRONY, {"chrony_runs": True, "chrony_default": "pool a\n"}, SOURCES, [MEND]),
+    (WITH_CHRONY, {"chrony_lost": True}, {}, [MEND, START, LOAD]),
+    (WITH_CHRONY, {"chrony_runs": True, "chrony_lost": True}, SOURCES, [MEND, START]),
 ])
 def test_chrony(settings, host, texts, lines):
     assert [action.line() for action in plan.steps(settings, replace(CONVERGED, **host), TEXTS | texts).actions()] == lines
@@ -592,14 +592,13 @@ def test_what_the_machine_has_is_read_from_it(tmp_path: Path):
     found = state.read(dom0, ["chrony"], tmp_path, replace(WITH_CHRONY, firewall=FILTER))
     assert (found.memory_mib, found.cpus, found.chrony_runs, found.firewall_marks) == (2559, 2, True, None)
     assert dom0.asked == ["dpkg-query", "xl", "xl", "systemctl", "nft"]
-    for path, text in (("etc/chrony/chrony.conf", ""), (state.CHRONY_DEFAULT, "pool a\n")):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
-    found = state.read(dom0, ["chrony"], tmp_path, WITH_CHRONY)
-    assert (found.chrony_reads_sources, found.chrony_default) == (True, "pool a\n")
-    assert state.read(dom0, ["chrony"], tmp_path, SETTINGS).chrony_default == ""
-    (tmp_path / "etc/chrony/chrony.conf").write_text("pool b\n")
-    assert state.read(dom0, ["chrony"], tmp_path, WITH_CHRONY).chrony_default == ""
+    main = tmp_path / "etc/chrony/chrony.conf"
+    main.parent.mkdir(parents=True)
+    for text, asked_for, reads, gone in (
+            ("", WITH_CHRONY, True, True), ("", SETTINGS, True, False), ("pool b\n", WITH_CHRONY, False, False)):
+        main.write_text(text)
+        found = state.read(dom0, ["chrony"], tmp_path, asked_for)
+        assert (found.chrony_reads_sources, found.chrony_lost) == (reads, gone)
 
 
 @pytest.mark.parametrize("case", command_cases.load(Path(__file__).with_name("cases.yml")))
@@ -619,6 +618,7 @@ def test_packages_come_between_the_drop_in_and_the_other_files(monkeypatch: pyte
     class Recorder:
         def change(self, argv, ok=(0,), data=None):
             done.append(" ".join(word for word in argv if "=" not in word and not word.startswith("-")))
+            return Result(0, "", "")
 
     monkeypatch.setattr(carry_out, "write_atomically", lambda file: done.append(file.path))
     monkeypatch.setattr(carry_out.os, "makedirs", lambda path, exist_ok: done.append(path))
@@ -628,7 +628,7 @@ def test_packages_come_between_the_drop_in_and_the_other_files(monkeypatch: pyte
                     render.XL_CONF, render.CONSOLE_LOGS, "update-grub"]
 
 
-def test_new_steps_come_in_an_order_that_a_cut_leaves_finishable(monkeypatch: pytest.MonkeyPatch):
+def test_new_steps_come_in_an_order_that_a_cut_leaves_finishable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     done: list[str] = []
 
     class Recorder:
@@ -639,16 +639,19 @@ def test_new_steps_come_in_an_order_that_a_cut_leaves_finishable(monkeypatch: py
         def change(self, argv, ok=(0,), data=None):
             done.append(" ".join(argv) + (f" < {data!r}" if data and argv[0] == "dpkg" else ""))
 
-    monkeypatch.setattr(carry_out, "write_atomically", lambda file: done.append(file.path))
+    monkeypatch.setattr(carry_out, "write_atomically",
+                        lambda file: done.append(f"{file.path} with {file.content!r}" if file.path == render.CHRONY_CONF else file.path))
     monkeypatch.setattr(carry_out.os, "makedirs", lambda path, exist_ok: None)
+    (tmp_path / "chrony.conf").write_text("pool a\n")
+    monkeypatch.setattr(render, "CHRONY_DEFAULT", str(tmp_path / "chrony.conf"))
     settings = replace(WITH_CHRONY, hold=True, firewall=FILTER)
-    host = replace(CONVERGED, xen_packages=(("xen-utils-4.17", False),), chrony_default="pool a\n",
+    host = replace(CONVERGED, xen_packages=(("xen-utils-4.17", False),), chrony_lost=True,
                    client=firewall.Client(ipaddress.ip_address("10.0.0.1"), 22))
     carry_out.apply(Recorder(), replace(plan.steps(settings, host, TEXTS), hold_new=True))
     assert done == [
         "dpkg-query -W", "dpkg --set-selections < 'libxenmisc4.17 hold\\nxen-utils-4.17 hold\\n'",
-        render.CHRONY_CONF, render.CHRONY_SOURCES, "systemctl enable --now chrony.service", "systemctl restart chrony.service",
-        "chronyc reload sources", render.CHRONY_LOADED,
+        "systemctl stop chrony.service", f"{render.CHRONY_CONF} with 'pool a\\n'", render.CHRONY_SOURCES,
+        "systemctl enable --now chrony.service", "chronyc reload sources", render.CHRONY_LOADED,
         # Checked before anything of it is written.
         "nft -c", firewall.RULES, firewall.UNIT_FILE, "systemctl daemon-reload", "systemctl enable xenfold-firewall.service",
         "systemctl restart xenfold-firewall.service",
@@ -664,6 +667,7 @@ def test_no_step_touches_xendomains(monkeypatch: pytest.MonkeyPatch):
 
         def change(self, argv, ok=(0,), data=None):
             done.append(" ".join(argv))
+            return Result(0, "", "")
 
         def tool(self, name):
             return True

@@ -48,9 +48,13 @@ def test_the_key_is_made_once(tmp_path, trust_input, monkeypatch):
     assert not key.parent.exists()
     command_cases.run("migration", {"input": trust_input, "run": [{"command": make}], "output": told})
     assert key.parent.stat().st_mode & 0o777 == 0o700
-    # One half of the pair is no key.
+    # One half of the pair is no key, nor is one that was lost.
     key.write_text("private")
     command_cases.run("migration", {"input": trust_input, "run": [{"command": make}]})
+    for lost in ("", "\0" * 400):
+        key.write_text(lost)
+        Path(f"{key}.pub").write_text(f"{KEY} xenfold-migration\n")
+        command_cases.run("migration", {"input": trust_input, "run": [{"command": make}]})
     key.write_text("private")
     Path(f"{key}.pub").write_text(f"{KEY} xenfold-migration\n")
     command_cases.run("migration", {"input": trust_input, "output": {"changed": False, "public_key": KEY, "actions": []}})

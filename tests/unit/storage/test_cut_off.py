@@ -216,7 +216,7 @@ def test_each_disk_of_an_array_has_a_partition_of_its_own(serial):
 def test_the_end_of_a_new_array_is_zeroed_on_each_member_before_it_is_made(sizes: list[int], chunk_kib: int, start_mib: int) -> None:
     members = [dataclasses.replace(disk(number), size_bytes=size) for number, size in enumerate(sizes)]
     ends = md_host._ends(members, chunk_kib * 1024)
-    for size in {min(sizes), *sizes}:
+    for size in sizes:
         # In whole chunks from where the data begins; level 1 has units of 64 KiB (Create.c).
         unit = chunk_kib * 1024 or 65536
         end = start_mib * MIB + (size - start_mib * MIB) // unit * unit
@@ -226,3 +226,9 @@ def test_the_end_of_a_new_array_is_zeroed_on_each_member_before_it_is_made(sizes
             begun = [stop for start, stop in zeroed if start <= at < stop]
             assert begun, (end, at)
             at = max(begun)
+
+
+@pytest.mark.parametrize(("level", "chunk_kib", "expected"), [(1, None, 0), (5, None, 512), (10, 4096, 4096), (0, 64, 64)])
+def test_a_new_array_tells_its_chunk(level: int, chunk_kib: int | None, expected: int) -> None:
+    [step] = plan({}, level=level, **({"chunk_kib": chunk_kib} if chunk_kib else {})).steps
+    assert step.chunk_bytes == expected * 1024
