@@ -37,6 +37,7 @@ class OnceMore:
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
         for item in items:
+            # A test that says so itself comes first.
             item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=[EmulationFault.__name__]))
 
     @pytest.hookimpl(wrapper=True)
@@ -46,6 +47,6 @@ class OnceMore:
         except Exception as error:
             fault = fault_of(self._root, self._lab)
             if fault:
-                print(f"It runs once more if it was not the second time, since the emulation was at fault: {fault}", flush=True)
+                print(f"It runs once more if it may, since the emulation was at fault: {fault}", flush=True)
                 raise EmulationFault(fault) from error
             raise

@@ -11,6 +11,7 @@ import pytest
 from moving import ADDRESSES, GUEST, apply, begin, placed, plan
 from scene import HOSTS, Scene
 
+from tests.lab.emulation import EmulationFault
 from tests.lab.hands import ROUNDS
 
 MOVES = 10 * ROUNDS if ROUNDS >= 5 else 5
@@ -74,6 +75,8 @@ def _moving(converged: Scene, course: Course) -> Scene:
     return converged
 
 
+# Eight moves meet the faults of the emulation more often than other tests: a plan is begun anew up to three times for them.
+@pytest.mark.flaky(reruns=3 if ROUNDS >= 5 else 1, only_rerun=[EmulationFault.__name__])
 @pytest.mark.parametrize(("number", "moves"), enumerate(PLANS), ids=[f"plan{number}" for number in range(1, len(PLANS) + 1)])
 def test_guests_move_to_and_fro_and_miss_nothing(moving: Scene, course: Course, number: int, moves: int) -> None:
     here = course.homes[GUEST]

@@ -39,14 +39,17 @@ def log():
 FAULT = "(XEN) d2v0 Triple fault - invoking HVM shutdown action 1"
 
 
-@pytest.mark.parametrize(("console", "always", "outcome"), [
-    (FAULT, False, "1 passed, 1 rerun in"),
-    (FAULT, True, "1 failed, 1 rerun in"),
-    ("(XEN) all well", False, "1 failed in"),
-], ids=["fault", "fault-twice", "other"])
-def test_one_more_try(tmp_path: Path, console: str, always: bool, outcome: str) -> None:
+@pytest.mark.parametrize(("console", "always", "mark", "outcome"), [
+    (FAULT, False, "", "1 passed, 1 rerun in"),
+    (FAULT, True, "", "1 failed, 1 rerun in"),
+    (FAULT, True, "@pytest.mark.flaky(reruns=2, only_rerun=['EmulationFault'])", "1 failed, 2 rerun in"),
+    ("(XEN) all well", False, "", "1 failed in"),
+], ids=["fault", "fault-twice", "fault-thrice", "other"])
+def test_one_more_try(tmp_path: Path, console: str, always: bool, mark: str, outcome: str) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (tmp_path / "test_it.py").write_text(f"""
+import pytest
+{mark}
 def test_it(host, log):
     if host == 1 or {always}:
         log.write_text({console!r})
