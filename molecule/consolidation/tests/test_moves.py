@@ -15,8 +15,9 @@ from tests.lab.emulation import EmulationFault
 from tests.lab.hands import ROUNDS
 
 MOVES = 10 * ROUNDS if ROUNDS >= 5 else 5
-# One plan moves all of them; what it costs beside its moves is the same for any number.
-GUESTS = list(ADDRESSES)[:8 if ROUNDS >= 5 else 3]
+# One plan moves all of them: what it costs beside its moves is the same for any number, and the longer a plan and the more guests it has,
+# the likelier the emulation loses one in it (of eight in every second or third plan).
+GUESTS = list(ADDRESSES)[:4 if ROUNDS >= 5 else 3]
 # How many moves each plan makes. A plan is a test: a fault of the emulation costs that one, and not all before it.
 PLANS = [min(len(GUESTS), MOVES - begun) for begun in range(0, MOVES, len(GUESTS))]
 # Half a second apart, from xen01.
@@ -75,7 +76,7 @@ def _moving(converged: Scene, course: Course) -> Scene:
     return converged
 
 
-# Eight moves meet the faults of the emulation more often than other tests: a plan is begun anew up to three times for them.
+# The emulation loses a guest here more often than in other tests.
 @pytest.mark.flaky(reruns=3 if ROUNDS >= 5 else 1, only_rerun=[EmulationFault.__name__])
 @pytest.mark.parametrize(("number", "moves"), enumerate(PLANS), ids=[f"plan{number}" for number in range(1, len(PLANS) + 1)])
 def test_guests_move_to_and_fro_and_miss_nothing(moving: Scene, course: Course, number: int, moves: int) -> None:
