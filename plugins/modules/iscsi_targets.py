@@ -109,9 +109,10 @@ def devices_of(targets: list[dict[str, str]], wait_seconds: int) -> dict[str, li
 def give_name(module: AnsibleModule, runner: Runner) -> None:
     """A name in the place of one that was lost."""
     name = runner.read(iscsi.NEW_NAME).out.strip()
-    write_atomically(WantedFile(iscsi.INITIATOR_FILE, f"InitiatorName={name}\n", 0o600))
-    # It has given up, as the service could not start; it refuses where that runs.
+    # It has given up, as the service could not start; it refuses where that runs. Before the name, by which the next run sees that this is
+    # done.
     runner.change(["systemctl", "restart", "iscsid.socket"], ok=())
+    write_atomically(WantedFile(iscsi.INITIATOR_FILE, f"InitiatorName={name}\n", 0o600))
     module.warn(f"{iscsi.INITIATOR_FILE}: it was empty, and this host has the new name {name}; a target that lets hosts in by their names"
                 " has to know it")
 
