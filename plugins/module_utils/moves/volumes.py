@@ -87,9 +87,9 @@ def held(volumes: Iterable[Volume], guest: str, disks: Sequence[tuple[str, str]]
     """What there is of a guest's disks among the volumes of a host."""
     by_name = {(volume["volume_group"], volume["name"]): volume for volume in volumes}
     found = Held(disks)
-    for (group, name), volume in sorted(by_name.items()):
-        if volume.get("origin"):
-            found.snapshots.setdefault(f"{group}/{volume['origin']}", []).append(f"{group}/{name}")
+    # Asked for each guest: most hosts have many volumes and no snapshot.
+    for (group, name), origin in sorted((key, volume["origin"]) for key, volume in by_name.items() if volume.get("origin")):
+        found.snapshots.setdefault(f"{group}/{origin}", []).append(f"{group}/{name}")
     for group, name in disks:
         if (group, name) in by_name:
             found.own[group, name] = by_name[group, name]
