@@ -9,7 +9,7 @@ version_added: 0.1.0
 author: The Xenfold Authors (@xenfold)
 description:
   - Takes the steps of a plan that are done as done when the hosts say so, not by any journal.
-positional: found, guests, hosts, limited, offline, start, off, lost, new, local, waiting
+positional: found, guests, hosts, limited
 options:
   _input:
     description: The plan, as P(xenfold.consolidation.placement#module) wrote it.
@@ -95,7 +95,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.plain import
 
 
 def _moves_left(
-    plan: Any, found: Any, guests: Any, hosts: Any, limited: Any, offline: Any = (), start: Any = (), off: Any = (),
+    plan: Any, found: Any, guests: Any, hosts: Any, limited: Any, *, offline: Any = (), start: Any = (), off: Any = (),
     lost: Any = (), new: Any = (), local: Any = (), waiting: Any = (),
 ) -> dict[str, Any]:
     plan, found, guests, offline = plain([plan, found, guests, offline])
@@ -111,7 +111,8 @@ def _moves_left(
         consents = with_disks.names_in("moves_offline", offline, guests)
     except ValueError as error:
         raise AnsibleFilterError(f"moves_left: {error}") from None
-    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found, off), consents, start, off, lost, new, local, waiting)
+    return progress.left(plan, found, guests, progress.unasked(hosts, limited, found, off), consents, start=start, off=off, lost=lost,
+                         new=new, local=local, waiting=waiting)
 
 
 class FilterModule:

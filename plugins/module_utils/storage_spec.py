@@ -84,6 +84,12 @@ def policy_of(array: Mapping[str, Any]) -> str:
     return str(array.get("consistency_policy") or ("resync" if array.get("bitmap") == "none" else "bitmap"))
 
 
+def speeds_of(array: Mapping[str, Any]) -> dict[str, str]:
+    """sysfs file -> text, for the limits of synchronisation that the array has of its own."""
+    keys = {"sync_speed_min": array.get("resync_min_kibps"), "sync_speed_max": array.get("resync_max_kibps")}
+    return {file: str(value) for file, value in keys.items() if value}
+
+
 def _check_options(array: Mapping[str, Any]) -> list[str]:
     """Errors of what is beyond level and members. The level is one of LEVELS."""
     level, errors = array["level"], []

@@ -13,8 +13,9 @@ description:
     with a tag that says the day.
   - Removes the volumes of guests of O(purge) for good that were put aside O(keep_days) ago or longer. Refuses earlier, and while anything
     has one in use, one has a snapshot, or a guest of that name runs.
-  - A guest's volumes are those of its stored configuration or its running domain whose names begin with the guest's name and C(-). No
-    other is touched, nor one that another guest has, too, or that is called like a disk of another guest of O(planned).
+  - A guest's volumes are those of its stored configuration or its running domain whose names begin with the guest's name and C(-), its
+    replicated ones, and the seeds of its first boot, C(NAME-seed-) and eight hexadecimal digits, which may hold passwords. No other is
+    touched, nor one that another guest has, too, or that is called like a disk of another guest of O(planned).
   - Names of O(planned) are refused. Names that the host knows nothing of are left to other hosts.
   - A guest that does not shut down in O(stop_seconds) is left running, and told in RV(pending), unless O(force) names it.
   - A guest that is on another host, too, is left as it is; so are all while a host could not be asked.

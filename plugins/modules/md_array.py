@@ -236,6 +236,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.files import
     write_atomically,
 )
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import configuration as md_conf
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import watch
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model import Plan
@@ -251,6 +252,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec
     check_watch,
     check_wipe,
     disks_of,
+    speeds_of,
 )
 
 
@@ -272,18 +274,18 @@ def wanted_files(
     """The files that differ from what they must be, and what they are; ends the module when the marks of our block in mdadm.conf are
     not one pair."""
     params, arrays = module.params, module.params["arrays"]
-    texts = read_texts([md.CONFIGURATION, md.RULES, watch.DEFAULTS])
+    texts = read_texts([md_conf.CONFIGURATION, md_conf.RULES, watch.DEFAULTS])
     groups = {array["name"]: array["spare_group"] for array in arrays if array.get("spare_group")}
-    before = texts[md.CONFIGURATION] or ""
-    if lost(texts[md.CONFIGURATION]):
-        before = md.made_by_package(runner.read([md.MAKER], ok=()).out if runner.tool(md.MAKER) else "")
+    before = texts[md_conf.CONFIGURATION] or ""
+    if lost(texts[md_conf.CONFIGURATION]):
+        before = md_conf.made_by_package(runner.read([md_conf.MAKER], ok=()).out if runner.tool(md_conf.MAKER) else "")
     try:
-        text = md.configuration(before, uuids, groups, params["mail_to"], params["event_program"])
+        text = md_conf.mdadm_conf(before, uuids, groups, params["mail_to"], params["event_program"])
     except BrokenBlock as error:
-        module.fail_json(msg=f"No disk was changed. {md.CONFIGURATION}: {error}", errors=[f"{md.CONFIGURATION}: {error}"])
-    files = [WantedFile(md.CONFIGURATION, text)]
-    if texts[md.RULES] is not None or any(md.speeds_of(array) for array in arrays):
-        files.append(WantedFile(md.RULES, md.speed_rules(arrays, uuids)))
+        module.fail_json(msg=f"No disk was changed. {md_conf.CONFIGURATION}: {error}", errors=[f"{md_conf.CONFIGURATION}: {error}"])
+    files = [WantedFile(md_conf.CONFIGURATION, text)]
+    if texts[md_conf.RULES] is not None or any(speeds_of(array) for array in arrays):
+        files.append(WantedFile(md_conf.RULES, md_conf.speed_rules(arrays, uuids)))
     if scrub:
         timed = watch.scrub_files(params["host"], params["scrub"], texts[watch.DEFAULTS])
         texts |= read_texts([file.path for file in timed])
@@ -325,8 +327,8 @@ def plan_watch(
     named until now whom the monitor tells."""
     timed = any(file.path in map(watch.drop_in, watch.TIMERS) for file in files)
     found = [(Action("update", "timers of the scrub", " ".join(command[1:])), command) for command in watch.timer_commands(units, timed)]
-    conf = Path(md.CONFIGURATION)
-    rewritten = any(file.path == md.CONFIGURATION for file in files) or not conf.exists()
+    conf = Path(md_conf.CONFIGURATION)
+    rewritten = any(file.path == md_conf.CONFIGURATION for file in files) or not conf.exists()
     tells = module.params["mail_to"] or module.params["event_program"]
     old = rewritten if not tells else rewritten or watch.monitor_is_old(units.get(watch.MONITOR, {}), conf.stat().st_mtime)
     if old and (tells or told):
@@ -371,9 +373,9 @@ def main() -> None:
         files, texts = wanted_files(module, runner, plan.uuids, watched)
     comes = module.check_mode and "mdadm" in absent
     units = watch.unit_states(runner) if watched and not comes else {}
-    watching = plan_watch(module, units, files, md.block_tells(texts[md.CONFIGURATION] or "")) if watched else []
-    write = any(file.path == md.CONFIGURATION for file in files)
-    refresh = runner.tool("update-initramfs") and (write or bool(md_host.old_images(Path("/boot"), Path(md.CONFIGURATION))))
+    watching = plan_watch(module, units, files, md_conf.block_tells(texts[md_conf.CONFIGURATION] or "")) if watched else []
+    write = any(file.path == md_conf.CONFIGURATION for file in files)
+    refresh = runner.tool("update-initramfs") and (write or bool(md_host.old_images(Path("/boot"), Path(md_conf.CONFIGURATION))))
     # The files come first: the UUIDs are known, and an array gets its name from mdadm.conf whenever it appears.
     actions += [Action("write", f"file {file.path}") for file in files]
     if comes and watched:

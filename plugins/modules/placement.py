@@ -22,7 +22,7 @@ requirements:
 options:
   hosts:
     description:
-      - Hosts, each with C(name) and C(capacity).
+      - Hosts, each with C(name) and C(capacity). C(reserved), by resource, is what no workload gets of it.
       - C(numa_nodes), a list of mappings like C(capacity), one for each NUMA node of a host, makes workloads stay within one node
         where one is as large as they are. Larger ones count on all nodes, in proportion.
     type: list

@@ -50,8 +50,10 @@ class _Estate:
     def _room(self, headroom: bool) -> NDArray[np.int64]:
         factors = [_number((self.policy.get("overcommit") or {}).get(name, 1)) * SCALE
                    * (1 - _number((self.policy.get("headroom") or {}).get(name, 0)) if headroom else 1) for name in self.resources]
-        rows = [[math.floor(_number(host["capacity"].get(name, 0)) * factor)
-                 for name, factor in zip(self.resources, factors, strict=True)] for host in self.hosts.values()]
+        reserved = [host.get("reserved") or {} for host in self.hosts.values()]
+        rows = [[max(0, math.floor(_number(host["capacity"].get(name, 0)) * factor - _number(kept.get(name, 0)) * SCALE))
+                 for name, factor in zip(self.resources, factors, strict=True)]
+                for host, kept in zip(self.hosts.values(), reserved, strict=True)]
         return np.array(rows, dtype=np.int64).reshape(len(self.hosts), len(self.resources))
 
     def load(self, at: Mapping[str, str]) -> NDArray[np.int64]:

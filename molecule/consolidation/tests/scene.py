@@ -125,7 +125,8 @@ class Scene(Hands):
         last = max(self.said(host, guest)) if last is None else last
         end = time.monotonic() + seconds
         while max(self.said(host, guest), default=0) < last + 3:
-            told = f"xl list; tail -n 20 {consoles(guest)}"
+            # A kernel's last words fill more than a screen.
+            told = f"xl list; tail -n 120 {consoles(guest)}"
             assert time.monotonic() < end, f"{guest} does not count beyond {last} on {host}:\n{self.run(host, told)}"
             time.sleep(2)
 

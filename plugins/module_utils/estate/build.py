@@ -3,7 +3,7 @@
 """From checked variables to what the planner and the guests' role take."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.estate import hosts as host_checks
@@ -16,6 +16,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.estate.secre
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import is_replicated
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capacity import (
     HostCapacity,
+    at_least,
     capacity_of,
     link_limit_mbps,
 )
@@ -144,6 +145,17 @@ def _check_policy_against_hosts(
                 findings.missing(("hosts", name, "estate_host"), "estate_host", "watts", "idle and busy (the objective is watts)")
 
 
+def _copies_gib(workloads: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Host -> volume group -> GiB of replicated disks. They are on both of their hosts, wherever their guests run."""
+    found: dict[str, dict[str, float]] = {}
+    for workload in filter(is_replicated, workloads):
+        for host in (workload["current"], workload["replica"]):
+            sizes = found.setdefault(host, {})
+            for group, size_gib in guest_disk_gib(workload).items():
+                sizes[group] = sizes.get(group, 0.0) + size_gib
+    return found
+
+
 def _build(
     hosts: Mapping[str, Mapping[str, Any]], capacities: Mapping[str, HostCapacity], features: Mapping[str, list[str]],
     workloads: list[Mapping[str, Any]], rules: Sequence[Any], policy: Mapping[str, Any],
@@ -151,7 +163,8 @@ def _build(
     """The estate in its normalised form; hosts and guests by name, workloads sorted by name."""
     split = any(len(capacity.volume_groups_gib) > 1 for capacity in capacities.values())
     ordered = sorted(workloads, key=lambda workload: str(workload["name"]))
-    normal = {name: _host(name, host, capacities[name], features[name], split) for name, host in hosts.items()}
+    copies = _copies_gib(ordered)
+    normal = {name: _host(name, host, capacities[name], features[name], split, copies.get(name, {})) for name, host in hosts.items()}
     planned = [{"name": name, **{key: host[key] for key in host if key != "capacity_from"}} for name, host in normal.items()]
     return {
         "hosts": normal,
@@ -179,7 +192,7 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _host(
-    name: str, host: Mapping[str, Any], capacity: HostCapacity, features: list[str], split: bool
+    name: str, host: Mapping[str, Any], capacity: HostCapacity, features: list[str], split: bool, copies_gib: Mapping[str, float],
 ) -> dict[str, Any]:
     told = host["estate_host"]
     values, sources = dict(capacity.values), dict(capacity.sources)
@@ -188,6 +201,7 @@ def _host(
         for group, size_gib in capacity.volume_groups_gib.items():
             values.setdefault(f"disk_gib:{group}", size_gib)
             sources.setdefault(f"disk_gib:{group}", f"arrays of volume group {group}")
+    reserved = {"disk_gib": sum(copies_gib.values())} | {f"disk_gib:{group}": size_gib for group, size_gib in copies_gib.items()}
     limits: dict[str, Any] = {}
     if told.get("cpu_cores") is not None:
         limits["vcpus"] = int(told["cpu_cores"])
@@ -204,6 +218,8 @@ def _host(
         "features": features,
         "limits": dict(sorted(limits.items())),
     }
+    if copies_gib:
+        result["reserved"] = {resource: at_least(size_gib) for resource, size_gib in sorted(reserved.items()) if resource in values}
     if told.get("watts"):
         result["watts"] = dict(sorted(told["watts"].items()))
     if told.get("numa_nodes"):
@@ -214,7 +230,10 @@ def _host(
 def _workload(workload: Mapping[str, Any], split: bool) -> dict[str, Any]:
     """One workload as the module `placement` takes it."""
     demand = demand_of(workload)
-    if split:
+    if is_replicated(workload):
+        # Both of its hosts have them reserved.
+        demand.pop("disk_gib", None)
+    elif split:
         demand.update({f"disk_gib:{group}": size for group, size in guest_disk_gib(workload).items()})
     result: dict[str, Any] = {"name": str(workload["name"]), "demand": dict(sorted(demand.items()))}
     result.update({key: workload[key] for key in _PASSED if workload.get(key) is not None})

@@ -227,7 +227,8 @@ def _add(result: Overlay, hosts: Mapping[str, Mapping[str, Any]], added: Sequenc
         return
     made = []
     for name, model in added:
-        host = {key: value for key, value in hosts[model].items() if key != "state"}
+        # What is reserved there is of guests that are there.
+        host = {key: value for key, value in hosts[model].items() if key not in ("state", "reserved")}
         # A host that is a zone of its own makes another such host.
         if host.get("zone") == model:
             host["zone"] = name
@@ -244,13 +245,15 @@ def _add(result: Overlay, hosts: Mapping[str, Mapping[str, Any]], added: Sequenc
 
 
 def _grow(result: Overlay, growth: Mapping[str, Decimal], everything: bool) -> None:
-    """Demands times 1 + percent / 100, to a millionth."""
+    """Demands, and what hosts have reserved for workloads, times 1 + percent / 100, to a millionth."""
     if not growth:
         return
-    result.problem["workloads"] = [
-        {**workload, "demand": {name: _grown(value, growth.get(str(name), Decimal(0))) for name, value in workload["demand"].items()}}
-        for workload in result.problem["workloads"]
-    ]
+
+    def grown(item: Mapping[str, Any], key: str) -> dict[str, Any]:
+        return {**item, key: {name: _grown(value, growth.get(str(name), Decimal(0))) for name, value in item[key].items()}}
+
+    result.problem["workloads"] = [grown(workload, "demand") for workload in result.problem["workloads"]]
+    result.problem["hosts"] = [grown(host, "reserved") if host.get("reserved") else host for host in result.problem["hosts"]]
     for percent in sorted(set(growth.values())):
         named = "all demands" if everything else f"demand of {', '.join(sorted(name for name in growth if growth[name] == percent))}"
         result.changes.append(f"{named} {percent.normalize():+f} %")

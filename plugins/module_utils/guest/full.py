@@ -123,12 +123,12 @@ def volumes_of(guests: Iterable[Guest]) -> list[dict[str, Any]]:
     disks = [(volume_name(guest["name"], disk["name"]), disk)
              for guest in map(normalise, guests) for disk in guest["disks"] if disk["volume_group"]]
     volumes = [{"name": name, "volume_group": disk["volume_group"], "size_gib": disk["size_gib"]} for name, disk in disks]
-    volumes += [{"name": name + META_SUFFIX, "volume_group": disk["volume_group"], "size_gib": _meta_size_gib(disk["size_gib"])}
+    volumes += [{"name": name + META_SUFFIX, "volume_group": disk["volume_group"], "size_gib": meta_size_gib(disk["size_gib"])}
                 for name, disk in disks if disk["drbd_minor"] is not None]
     return sorted(volumes, key=lambda volume: (volume["volume_group"], volume["name"]))
 
 
-def _meta_size_gib(size_gib: float) -> float:
+def meta_size_gib(size_gib: float) -> float:
     """Of DRBD's data about a disk: a bit for each 4 KiB, its log of 32 KiB and a block of 4 KiB (drbd.conf(5) 8.4, flexible meta-disk),
     in whole MiB."""
     return (1 + math.ceil(size_gib * 1024 / 32768)) / 1024

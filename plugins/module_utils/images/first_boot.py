@@ -18,6 +18,8 @@ LABEL = "cidata"
 SEED_SIZE_GIB = 4 / 1024
 """An extent of LVM."""
 SEED_VDEV = "xvdz"
+SEED_NAME = re.compile(r"seed-[0-9a-f]{8}")
+"""What `seed_name` gives."""
 _LARGEST_USER_DATA = 2**20
 _MOST_KEYS = 64
 _LARGEST_KEY = 8192

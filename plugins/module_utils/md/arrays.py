@@ -10,7 +10,6 @@ from typing import Any
 
 from ansible_collections.xenfold.consolidation.plugins.module_utils.actions import Action
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
-from ansible_collections.xenfold.consolidation.plugins.module_utils.files import find_block, with_block
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import grow as growing
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md.members import (
     SPACE,
@@ -29,17 +28,8 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.md.model imp
     wakes,
     why_frozen,
 )
-from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, grow_words, policy_of
+from ansible_collections.xenfold.consolidation.plugins.module_utils.storage_spec import LEVELS, grow_words, policy_of, speeds_of
 
-CONFIGURATION = "/etc/mdadm/mdadm.conf"
-MAKER = "/usr/share/mdadm/mkconf"
-"""Tells what Debian's package writes there when it is installed."""
-# After 63-md-raid-arrays.rules, which asks mdadm for the UUID. mdadm.conf's own SYSFS lines would be fewer files, but mdadm compares
-# their uuid in the wrong byte order up to 4.5, and applies them in --assemble only, while at boot udev puts arrays together.
-RULES = "/etc/udev/rules.d/65-xenfold-md.rules"
-OWNER = "arrays of xenfold.consolidation, role storage"
-# In our block of mdadm.conf, before a line that stood elsewhere while it did not name whom to tell.
-_BEFORE = "# before: "
 # A disk sold as 2 TB has 1863 GiB; less than this share of what the inventory says is another disk.
 SIZE_SHARE = 0.93
 
@@ -285,12 +275,6 @@ def _note_failed_spares(array: Mapping[str, Any], disks: Mapping[str, Disk | Non
                          " faulty, and it stands in for no member. Replace it: playbooks/replace_disk.yml (docs/hosts.md)")
 
 
-def speeds_of(array: Mapping[str, Any]) -> dict[str, str]:
-    """sysfs file -> text, for the limits of synchronisation that the array has of its own."""
-    keys = {"sync_speed_min": array.get("resync_min_kibps"), "sync_speed_max": array.get("resync_max_kibps")}
-    return {file: str(value) for file, value in keys.items() if value}
-
-
 def _set_options(array: Mapping[str, Any], now: Live, result: Plan) -> None:
     """What can be changed of an array that runs: bitmap or PPL, limits of synchronisation."""
     device, wanted = f"/dev/md/{array['name']}", policy_of(array)
@@ -310,17 +294,6 @@ def _set_options(array: Mapping[str, Any], now: Live, result: Plan) -> None:
     if other:
         detail = ", ".join(f"{file} {text} KiB/s instead of {now.speeds[file]}" for file, text in other.items())
         result.steps.append(Step(Action("set", f"array {device}", detail), device, (), attributes=tuple(other.items())))
-
-
-def speed_rules(arrays: Sequence[Mapping[str, Any]], uuids: Mapping[str, str]) -> str:
-    """The udev rules that give the arrays their limits of synchronisation whenever they appear; MD_UUID comes from mdadm's own rules."""
-    lines = ["# Written by xenfold.consolidation, role storage: limits of synchronisation, which md forgets at each boot."]
-    for array in sorted(arrays, key=lambda item: str(item["name"])):
-        settings = "".join(f', ATTR{{md/{file}}}="{text}"' for file, text in speeds_of(array).items())
-        if settings:
-            match = f'ENV{{DEVTYPE}}=="disk", ENV{{MD_UUID}}=="{uuids[array["name"]]}"'
-            lines.append(f'ACTION=="add|change", SUBSYSTEM=="block", {match}{settings}')
-    return "\n".join(lines) + "\n"
 
 
 def lacks_unseen(name: str, missing: int, rebuild: Mapping[str, Any] | None, members: Sequence[Mapping[str, Any]]) -> str:
@@ -473,62 +446,3 @@ def _new(
     detail += f", on partitions with a margin of {array['margin_mib']} MiB" if array.get("margin_mib") else ""
     return Step(Action("create", f"array {device}", detail), device, (tuple(create),), (*disks, *spares), tuple(speeds_of(array).items()),
                 first, 1024 * chunk_kib)
-
-
-def configuration(
-    text: str, uuids: Mapping[str, str], groups: Mapping[str, str] | None = None, mail_to: str | None = None,
-    event_program: str | None = None,
-) -> str:
-    """mdadm.conf with the wanted arrays in a block of our own; everything else stays.
-
-    By UUID, so that an array never comes up as md127. An entry elsewhere that names one of them is dropped: it would be a second.
-    An entry goes on in every line that starts with white space (mdadm.conf(5)). groups: name -> spare group; mail_to, event_program:
-    who is told of events; what stands elsewhere of that becomes a comment in the block, as mdadm takes the first, and comes back (at the
-    end of the other lines) when they are no longer given. Raises BrokenBlock.
-    """
-    told = [keyword for keyword, value in (("MAILADDR", mail_to), ("PROGRAM", event_program)) if value]
-
-    def tells(entry: str) -> bool:
-        word = entry.split(None, 1)[0].upper() if entry[:1].strip() else ""
-        # mdadm knows its words from three letters on.
-        return len(word) >= 3 and any(keyword.startswith(word) for keyword in told)
-
-    def double(entry: str) -> bool:
-        return entry.upper().startswith("ARRAY") and any(value in entry.lower() for value in uuids.values())
-
-    outside, inside = _split_block(text)
-    entries = [entry for entry in _entries(outside) if not double(entry)]
-    before = _entries("\n".join(line.removeprefix(_BEFORE) for line in inside if line.startswith(_BEFORE)))
-    before = [entry for entry in dict.fromkeys([*before, *filter(tells, entries)]) if entry.strip()]
-    others = "\n".join(entry for entry in entries if not tells(entry)).rstrip("\n")
-    back = [entry for entry in before if not tells(entry)]
-    others = "\n".join([*([others] if others else []), *back])
-    lines = [f"MAILADDR {mail_to}"] if mail_to else []
-    lines += [f"PROGRAM {event_program}"] if event_program else []
-    for name, value in sorted(uuids.items()):
-        group = (groups or {}).get(name)
-        lines.append(f"ARRAY /dev/md/{name} metadata=1.2" + (f" spare-group={group}" if group else "") + f" UUID={value}")
-    lines += [f"{_BEFORE}{line}" for entry in before if tells(entry) for line in entry.split("\n")]
-    return with_block(others, OWNER, lines)
-
-
-def made_by_package(told: str) -> str:
-    """What MAKER tells, without its comments, of which one has the time."""
-    return "".join(f"{line}\n" for line in told.splitlines() if line and not line.startswith("#"))
-
-
-def block_tells(text: str) -> bool:
-    """Whether our block in mdadm.conf names an address or a program. Raises BrokenBlock."""
-    return any(line.startswith(("MAILADDR ", "PROGRAM ")) for line in _split_block(text)[1])
-
-
-def _split_block(text: str) -> tuple[str, list[str]]:
-    """mdadm.conf without our block, and the lines of the block."""
-    block, lines = find_block(text, OWNER), text.split("\n")
-    if not block:
-        return text, []
-    return "\n".join(lines[:block[0]] + lines[block[1] + 1:]), lines[block[0] + 1:block[1]]
-
-
-def _entries(text: str) -> list[str]:
-    return re.split(r"\n(?![ \t]+\S)", text)

@@ -62,7 +62,7 @@ def check_plan(plan: Any, guests: Guests, hosts: Sequence[str]) -> list[str]:
 
 
 def left(
-    plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[str, str], consents: Iterable[str] = (),
+    plan: Mapping[str, Any], found: Found, guests: Guests, silent: Mapping[str, str], consents: Iterable[str] = (), *,
     start: Iterable[Mapping[str, str]] = (), off: Iterable[str] = (), lost: Iterable[str] = (),
     new: Iterable[str] = (), local: Iterable[str] = (), waiting: Collection[str] = (),
 ) -> dict[str, Any]:

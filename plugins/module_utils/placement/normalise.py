@@ -145,6 +145,10 @@ def _between(findings: Findings, hosts: list[dict[str, Any]], workloads: list[di
             if resource not in host["capacity"]:
                 findings.note(f"host '{label(host['name'])}'", "numa_nodes", resource,
                               f"resources of its capacity: {_few(set(host['capacity']))}")
+        for resource in host.get("reserved") or ():
+            if resource not in host["capacity"]:
+                findings.note(f"host '{label(host['name'])}'", f"reserved.{label(resource)}", host["reserved"][resource],
+                              f"resources of its capacity: {_few(set(host['capacity']))}")
         watts = host.get("watts") or {}
         if watts and watts.get("busy", watts.get("idle", 0)) < watts.get("idle", 0):
             findings.note(f"host '{label(host['name'])}'", "watts.busy", watts["busy"],
@@ -204,6 +208,9 @@ def _build(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: 
         return np.array([[value(host["capacity"].get(name, 0), name) for name in resources] for host in hosts],
                         dtype=np.int64).reshape(len(hosts), len(resources))
 
+    reserved = np.array([[scaled((host.get("reserved") or {}).get(name, 0)) for name in resources] for host in hosts],
+                        dtype=np.int64).reshape(len(hosts), len(resources))
+
     def nodes_of(host: Mapping[str, Any]) -> Nodes | None:
         if "numa_nodes" not in host:
             return None
@@ -225,8 +232,8 @@ def _build(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: 
     return Problem(
         hosts=made_hosts, workloads=made, resources=resources, rules=tuple(specs), policy=settled,
         raw=per_host(lambda value, name: scaled(value)),
-        capacity=per_host(lambda value, name: product(value, overcommit[name])),
-        usable=per_host(lambda value, name: product(value, overcommit[name], spare[name])),
+        capacity=np.maximum(per_host(lambda value, name: product(value, overcommit[name])) - reserved, 0),
+        usable=np.maximum(per_host(lambda value, name: product(value, overcommit[name], spare[name])) - reserved, 0),
         demand=demand, current=np.array([w.current for w in made], dtype=np.int64),
         move_cost=np.array(costs, dtype=np.int64), zone=np.array([zones.index(_zone(h)) for h in hosts], dtype=np.int64),
         nodes=tuple(nodes_of(host) for host in hosts),
@@ -311,7 +318,8 @@ def _canonical(hosts: Iterable[tuple[Mapping[str, Any], Host]], workloads: Itera
             return sorted(value)
         return scaled(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
     return {
-        "hosts": [settle({**vars(made), "zone": _zone(host), "capacity": host["capacity"], "numa_nodes": host.get("numa_nodes")})
+        "hosts": [settle({**vars(made), "zone": _zone(host), "capacity": host["capacity"], "numa_nodes": host.get("numa_nodes"),
+                          **({"reserved": host["reserved"]} if any((host.get("reserved") or {}).values()) else {})})
                   for host, made in hosts],
         "workloads": [settle({**vars(made), "demand": workload["demand"]}) for workload, made in workloads],
         "rules": [{"text": rule.text, "weight": rule.weight} for rule in rules],

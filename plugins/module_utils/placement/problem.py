@@ -90,8 +90,8 @@ class Nodes:
 class Problem:
     """hosts, workloads, resources: sorted by name. All arrays are int64 in millionths.
 
-    capacity[h, r]: capacity x overcommit, which holds while moves run; usable[h, r]: the same less headroom, which holds
-    at the end; raw[h, r]: capacity as written; demand[w, r, slot]; current[w]: index of the host or -1; zone[h]: index;
+    capacity[h, r]: capacity x overcommit less what is reserved, which holds while moves run; usable[h, r]: the same less headroom, which
+    holds at the end; raw[h, r]: capacity as written; demand[w, r, slot]; current[w]: index of the host or -1; zone[h]: index;
     nodes[h]: the NUMA nodes of a host that names them.
     """
 

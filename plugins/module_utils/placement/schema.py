@@ -253,6 +253,7 @@ HOST_KEYS: dict[str, Check] = {
     "name": text, "capacity": table(number()), "pool": text, "zone": text, "features": names,
     "limits": mapping({"vcpus": integer(), "link_mbps": number(0, above=True), "moves_in": integer(1), "moves_out": integer(1)}),
     "watts": mapping({"idle": number(), "busy": number()}), "state": one_of(HOST_STATES), "numa_nodes": nodes,
+    "reserved": table(number()),
 }
 WORKLOAD_KEYS: dict[str, Check] = {
     "name": text, "demand": table(demand), "current": text, "movable": flag, "storage": one_of(STORAGES), "live": flag,

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """From guests that are to go and a host's state to the steps: one pure function for what is put aside, one for what is removed for good.
 
-A guest's volumes are those of its stored configuration and of its running domain whose names begin with its own. They are marked before
-anything is done to the guest, so that a run that was cut off is finished by the next, and put aside under another name with the day.
+A guest's volumes are those of its stored configuration and of its running domain whose names begin with its own, what DRBD has of it, and
+its seeds. They are marked before anything is done to the guest, so that a run that was cut off is finished by the next, and put aside under
+another name with the day.
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils.actions impo
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.resources import path_of
 from ansible_collections.xenfold.consolidation.plugins.module_utils.drbd.state import PRIMARY, Found
 from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.schema import check_name
+from ansible_collections.xenfold.consolidation.plugins.module_utils.images import first_boot
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import names, tags
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.changes import Pending
 from ansible_collections.xenfold.consolidation.plugins.module_utils.xl.host import LINK
@@ -144,6 +146,8 @@ def _put_aside(name: str, forced: bool, host: Host, others: Others, planned: Ite
     # A host with the other copy has nothing of the guest but that.
     resources = {key: known for key, known in host.replicated.known.items() if known.guest == name}
     own |= {volume for known in resources.values() for volume in known.volumes if volume in host.volumes}
+    # Seeds of earlier definitions, and the one beside a copy, stand in no configuration, and may hold passwords.
+    own |= {volume for volume in host.volumes if _is_seed(_lv(volume), name, planned)}
     files += tuple(map(path_of, resources))
     if not (domain or own or aside or links or files):
         return
@@ -173,6 +177,12 @@ def _put_aside(name: str, forced: bool, host: Host, others: Others, planned: Ite
         name, links, tuple(sorted(own - marked)), domain, bool(domain and domain.state != "running"),
         tuple(key for key, known in resources.items() if host.replicated.state(known.minor).up), tuple(sorted(own)),
         tuple(sorted({volume + ASIDE for volume in own} | aside)), files))
+
+
+def _is_seed(lv: str, name: str, planned: Iterable[str]) -> bool:
+    """Whether a volume is called like a seed of the guest, and not like a disk of another one of the estate."""
+    return (lv.startswith(f"{name}-") and first_boot.SEED_NAME.fullmatch(lv.removeprefix(f"{name}-")) is not None
+            and not any(lv.startswith(f"{other}-") for other in planned if other.startswith(f"{name}-")))
 
 
 def _lv(volume: str) -> str:

@@ -135,7 +135,7 @@ def view_of(estate: str, problem: Item, plan: Item) -> View:
 def usage_of(
     hosts: Sequence[Item], workloads: Mapping[str, Item], placement: Mapping[str, str], policy: Item
 ) -> dict[str, dict[str, Usage]]:
-    """Use of every resource of every host under a placement, at the fullest slot of each."""
+    """Use of every resource of every host under a placement and by what is reserved, at the fullest slot of each."""
     headroom, overcommit = policy.get("headroom") or {}, policy.get("overcommit") or {}
     level: dict[tuple[str, str], float] = {}
     series: dict[tuple[str, str], list[float]] = {}
@@ -153,7 +153,8 @@ def usage_of(
     result: dict[str, dict[str, Usage]] = {}
     for offer in hosts:
         result[str(offer["name"])] = {
-            resource: Usage(0.0, value * overcommit.get(resource, 1) * (1 - headroom.get(resource, 0)))
+            resource: Usage((offer.get("reserved") or {}).get(resource, 0.0),
+                            value * overcommit.get(resource, 1) * (1 - headroom.get(resource, 0)))
             for resource, value in offer["capacity"].items()
         }
     for place, resource in sorted({*level, *series}):
@@ -161,7 +162,7 @@ def usage_of(
             continue
         usage = result[place].setdefault(resource, Usage())
         slots = series.get((place, resource), [0.0])
-        usage.used = level.get((place, resource), 0.0) + max(slots)
+        usage.used += level.get((place, resource), 0.0) + max(slots)
         usage.slot = slots.index(max(slots)) if len(slots) > 1 else None
     return result
 

@@ -76,11 +76,16 @@ def _facts(problem: Item, view: View) -> dict[str, str]:
 def _in_total(problem: Item) -> dict[str, Usage]:
     """Use of each resource by all demands together, at the fullest time, of all active hosts."""
     total: dict[str, float] = {}
+    reserved: dict[str, float] = {}
     for host in problem["hosts"]:
+        active = host.get("state", "active") == "active"
         for resource, value in host["capacity"].items():
-            total[resource] = total.get(resource, 0.0) + (value if host.get("state", "active") == "active" else 0.0)
+            total[resource] = total.get(resource, 0.0) + (value if active else 0.0)
+        for resource, value in (host.get("reserved") or {}).items() if active else ():
+            reserved[resource] = reserved.get(resource, 0.0) + value
     workloads = {str(workload["name"]): workload for workload in problem["workloads"]}
-    return usage_of([{"name": "all", "capacity": total}], workloads, dict.fromkeys(workloads, "all"), problem.get("policy") or {})["all"]
+    everything = [{"name": "all", "capacity": total, "reserved": reserved}]
+    return usage_of(everything, workloads, dict.fromkeys(workloads, "all"), problem.get("policy") or {})["all"]
 
 
 def _tightest(problem: Item) -> str:

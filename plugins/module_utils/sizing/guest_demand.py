@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.xenfold.consolidation.plugins.module_utils.guest.full import meta_size_gib
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.capacity import EXTENT_MIB, at_least, tidy
 from ansible_collections.xenfold.consolidation.plugins.module_utils.sizing.memory import DEFAULT_GRANT_FRAMES, footprint_mib
 
@@ -35,11 +36,13 @@ def guest_memory_mib(guest: Mapping[str, Any]) -> int:
 
 
 def guest_disk_gib(guest: Mapping[str, Any]) -> dict[str, float]:
-    """GiB of each volume group that a guest's disks take, each rounded up to whole extents."""
+    """GiB of each volume group that a guest's disks take, with DRBD's own data of replicated ones, each rounded up to whole extents."""
     sizes: dict[str, float] = {}
     for disk in guest.get("disks") or []:
         if disk.get("volume_group") and disk.get("size_gib") is not None:
-            extents = math.ceil(round(float(disk["size_gib"]) * 1024 / EXTENT_MIB, 6))
+            volumes_gib = [float(disk["size_gib"])]
+            volumes_gib += [] if disk.get("drbd_minor") is None else [meta_size_gib(volumes_gib[0])]
+            extents = sum(math.ceil(round(size_gib * 1024 / EXTENT_MIB, 6)) for size_gib in volumes_gib)
             sizes[str(disk["volume_group"])] = sizes.get(str(disk["volume_group"]), 0.0) + extents * EXTENT_MIB / 1024
     return {name: at_least(size) for name, size in sorted(sizes.items())}
 

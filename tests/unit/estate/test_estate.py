@@ -194,6 +194,37 @@ def test_a_second_volume_group_becomes_a_resource_of_its_own() -> None:
     assert "volume_group:vg_fast" in web["requires"]
 
 
+def replicated(document: dict[str, Any], group: str = "vg_guests", size_gib: float = 20) -> None:
+    web = document["estate"]["estate_workloads"][0]
+    web |= {"storage": "replicated", "replica": "xen02"}
+    web["disks"] = [{"name": "root", "size_gib": size_gib, "volume_group": group, "drbd_minor": 1}]
+
+
+def test_replicated_disks_are_reserved_on_both_hosts_and_no_demand() -> None:
+    document = estate()
+    before = read_estate(document["hosts"], document["estate"])[1]["problem"]
+    replicated(document)
+    findings, built = read_estate(document["hosts"], document["estate"])
+    problem = built["problem"]
+    assert not findings and "disk_gib" not in problem["workloads"][1]["demand"]
+    # 20 GiB, and an extent for DRBD's own data.
+    assert [host["reserved"] for host in problem["hosts"]] == [{"disk_gib": 20.003907}] * 2
+    assert [host["capacity"] for host in problem["hosts"]] == [host["capacity"] for host in before["hosts"]]
+    assert not any("reserved" in host for host in before["hosts"])
+
+
+def test_replicated_disks_in_one_of_several_volume_groups() -> None:
+    document = estate()
+    for name in ("xen01", "xen02"):
+        document["hosts"][name]["storage_arrays"].append({"name": "fast", "level": 1, "members": [
+            {"id": f"nvme-{name}{half}", "serial": f"{name}{half}", "size_gib": 900, "iops": 50000} for half in "AB"]})
+        document["hosts"][name]["storage_volume_groups"].append({"name": "vg_fast", "devices": ["/dev/md/fast"]})
+    replicated(document, "vg_fast", 100)
+    findings, built = read_estate(document["hosts"], document["estate"])
+    assert not findings and not any(key.startswith("disk_gib") for key in built["problem"]["workloads"][1]["demand"])
+    assert [host["reserved"] for host in built["problem"]["hosts"]] == [{"disk_gib": 100.007813, "disk_gib:vg_fast": 100.007813}] * 2
+
+
 def test_pv_guests_do_not_move_live_unless_told() -> None:
     document = estate()
     web = document["estate"]["estate_workloads"][0]
@@ -225,7 +256,7 @@ def test_estate_and_planner_know_the_same_keys() -> None:
         assert set(schema.RULES[kind]) == {*placement_schema.COMMON_RULE_KEYS, *extra}
     assert set(schema.POLICY) == set(placement_schema.POLICY_KEYS)
     assert set(schema.WORKLOAD) | {"name", "vcpus"} == set(placement_schema.WORKLOAD_KEYS)
-    assert set(schema.HOST) - {"cpu_cores", "memory_mib"} | {"name"} == set(placement_schema.HOST_KEYS)
+    assert set(schema.HOST) - {"cpu_cores", "memory_mib"} | {"name", "reserved"} == set(placement_schema.HOST_KEYS)
 
 
 def test_the_examples_of_the_documentation_are_an_estate() -> None:

@@ -119,6 +119,15 @@ def test_growth(growth: Any, series: list[float], half: float, change: str) -> N
     assert all(isinstance(value, int) for value in series if value == int(value))
 
 
+def test_what_is_reserved_grows_and_is_not_of_a_host_like_another() -> None:
+    given_problem = problem()
+    given_problem["hosts"][0]["reserved"] = {"memory_mib": 10}
+    result = overlay(given_problem, add_hosts=1, like="xen01", growth_percent=50)
+    hosts = by_name(result.problem["hosts"])
+    assert hosts["xen01"]["reserved"] == {"memory_mib": 15} and "reserved" not in hosts["new01"]
+    assert given_problem["hosts"][0]["reserved"] == {"memory_mib": 10}
+
+
 def test_everything_at_once() -> None:
     result = overlay(problem(), without_host="xen02", add_hosts=1, like="xen01", growth_percent={"memory_mib": 10, "gpu": 20})
     assert result.changes == ["without xen02", "1 more host like xen01 (new01)", "demand of memory_mib +10 %", "demand of gpu +20 %"]

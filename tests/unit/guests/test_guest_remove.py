@@ -459,6 +459,31 @@ def test_a_copy_of_a_replicated_disk_is_kept_as_well(host, monkeypatch):
     run(host, remove=["old01"], output={"changed": False})
 
 
+def test_seeds_go_with_the_guest(host):
+    host.define("old01", "vg/old01-root", "vg/old01-seed-0123abcd")
+    # Of an earlier definition; of another guest; of a disk that is none.
+    for volume in ("vg/old01-seed-fedcba98", "vg/old011-seed-0123abcd", "vg/old01-seed-of-mine", "vg/old01-seed-0123abcd.filling"):
+        host.make(volume, 1)
+    run(host, remove=["old01"], output={"changed": True})
+    assert sorted(host.tags) == [
+        "vg/old01-root.removed", "vg/old01-seed-0123abcd.filling", "vg/old01-seed-0123abcd.removed", "vg/old01-seed-fedcba98.removed",
+        "vg/old01-seed-of-mine", "vg/old011-seed-0123abcd"]
+
+
+def test_a_disk_of_another_guest_that_is_called_like_a_seed(host):
+    host.define("old01", "vg/old01-root")
+    host.define("old01-seed", "vg/old01-seed-0123abcd")
+    run(host, remove=["old01"], planned=["old01-seed"], output={"changed": True})
+    assert sorted(host.tags) == ["vg/old01-root.removed", "vg/old01-seed-0123abcd"]
+
+
+def test_the_seed_beside_a_copy_goes_with_it(host, monkeypatch):
+    replicate(host, monkeypatch, "Secondary/Secondary")
+    host.make("vg/old01-seed-0123abcd", 1)
+    run(host, remove=["old01"])
+    assert sorted(host.tags) == ["vg/old01-root.drbd.removed", "vg/old01-root.removed", "vg/old01-seed-0123abcd.removed"]
+
+
 def test_a_copy_that_something_writes_is_left(host, monkeypatch):
     said = replicate(host, monkeypatch, "Primary/Secondary")
     told = run(host, remove=["old01"], output={"failed": True})

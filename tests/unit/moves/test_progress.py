@@ -71,7 +71,8 @@ def test_a_guest_with_disks_elsewhere_is_not_new():
 
     def problems(definition, of_xen01, lost=(), named=(), local=("disk01",)):
         found = {"xen01": host(**of_xen01), "xen02": host()}
-        told = moves_left._moves_left(new, found, {"disk01": definition}, HOSTS, HOSTS[:2], (), (), HOSTS[2:], lost, named, local)
+        told = moves_left._moves_left(new, found, {"disk01": definition}, HOSTS, HOSTS[:2],
+                                      off=HOSTS[2:], lost=lost, new=named, local=local)
         return told["problems"]
 
     title = "step 1: disk01 is to be new on xen02, with empty disks, and"

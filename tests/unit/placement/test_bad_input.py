@@ -45,6 +45,8 @@ CASES = [
     (HOST, {"capacity": {"cpu_cores": "4"}}, "host 'h1': capacity.cpu_cores: value '4', allowed a number"),
     (HOST, {"capacity": {"cpu_cores": True}}, "host 'h1': capacity.cpu_cores: value True, allowed a number"),
     (HOST, {"capacity": {"cpu_cores": 1e13}}, "host 'h1': capacity.cpu_cores: value 10000000000000.0, allowed a number"),
+    (HOST, {"reserved": {"cpu_cores": -1}}, "host 'h1': reserved.cpu_cores: value -1, allowed a number of at least 0"),
+    (HOST, {"reserved": {"gpu": 1}}, "host 'h1': reserved.gpu: value 1, allowed resources of its capacity: cpu_cores"),
     (HOST, {"state": "off"}, "host 'h1': state: value 'off', allowed active, closed, drain"),
     (HOST, {"limits": {"cpus": 1}}, "host 'h1': unknown key 'limits.cpus': value 1, allowed link_mbps, moves_in, moves_out, vcpus"),
     (HOST, {"limits": {"moves_in": 0}}, "host 'h1': limits.moves_in: value 0, allowed a whole number of at least 1"),

@@ -32,8 +32,11 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.integers(0, chance)) == 0:
             item[key] = draw(strategy)
 
+    def size_of_one(most: int) -> Any:
+        return st.integers(0, most * 10).map(lambda tenths: tenths / 10)
+
     def size(most: int) -> Any:
-        whole = st.integers(0, most * 10).map(lambda tenths: tenths / 10)
+        whole = size_of_one(most)
         return draw(st.lists(whole, min_size=slots, max_size=slots) if slots > 1 and draw(st.booleans()) else whole)
 
     hosts = []
@@ -43,6 +46,7 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
         maybe(host, "pool", st.sampled_from(["a", "b"]))
         maybe(host, "state", st.sampled_from(["active", "drain", "closed"]))
         maybe(host, "features", st.just(["hvm"]), 1)
+        maybe(host, "reserved", st.fixed_dictionaries({"memory_mib": size_of_one(8)}), 2)
         maybe(host, "limits", st.fixed_dictionaries({"vcpus": st.integers(1, 4), "moves_in": st.integers(1, 2)}))
         host["watts"] = {"idle": draw(st.integers(10, 90)), "busy": 100}
         hosts.append(host)

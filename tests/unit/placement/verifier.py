@@ -31,7 +31,8 @@ class Estate:
     def capacity(self, host: str, resource: str, headroom: bool) -> Fraction:
         value = _exact(self.hosts[host]["capacity"].get(resource, 0))
         value *= _exact((self.policy.get("overcommit") or {}).get(resource, 1))
-        return value * (1 - _exact((self.policy.get("headroom") or {}).get(resource, 0)) if headroom else 1)
+        value *= 1 - _exact((self.policy.get("headroom") or {}).get(resource, 0)) if headroom else 1
+        return max(Fraction(0), value - _exact((self.hosts[host].get("reserved") or {}).get(resource, 0)))
 
     def of_node(self, value: Any, resource: str) -> Fraction:
         usable = _exact(value) * _exact((self.policy.get("overcommit") or {}).get(resource, 1))

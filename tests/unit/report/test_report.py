@@ -88,6 +88,15 @@ def test_usage_is_that_of_the_fullest_slot() -> None:
     assert second.after["memory_mib"].used == 0 and second.freed and not first.freed
 
 
+def test_what_is_reserved_counts_as_used() -> None:
+    problem = copy.deepcopy(PROBLEM)
+    problem["hosts"][0]["reserved"] = {"memory_mib": 1024}
+    problem["hosts"][1]["reserved"] = {"memory_mib": 512}
+    first, second = view(problem).hosts
+    assert first.after["memory_mib"] == model.Usage(62464, 102400, None)
+    assert second.after["memory_mib"].used == 512 and second.freed
+
+
 def test_nothing_runs_yet() -> None:
     problem = copy.deepcopy(PROBLEM)
     for workload in problem["workloads"]:

@@ -32,6 +32,12 @@ def test_disks_by_volume_group_in_whole_extents() -> None:
     assert guest_disk_gib({"disks": disks}) == {"vg0": 20.003907, "vg1": 5}
 
 
+def test_a_replicated_disk_has_whole_extents_of_drbds_own_data() -> None:
+    disks = [{"name": "root", "size_gib": 20, "volume_group": "vg0", "drbd_minor": 1},
+             {"name": "data", "size_gib": 200, "volume_group": "vg1", "drbd_minor": 2}]
+    assert guest_disk_gib({"disks": disks}) == {"vg0": 20.003907, "vg1": 200.007813}
+
+
 def test_a_guest_that_was_never_measured_may_use_all_its_vcpus() -> None:
     assert demand_of(GUEST) == {"cpu_cores": 2, "disk_gib": 20, "memory_mib": 4126}
 

@@ -14,7 +14,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils import packa
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look, parse
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import host as lvm_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
-from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import configuration as md_conf
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import watch
 from ansible_collections.xenfold.consolidation.plugins.module_utils.runner import Runner
@@ -189,7 +189,8 @@ class Host:
         # The disks here are small, too.
         monkeypatch.setattr(look, "ARRAY_FRONT", 2 * MIB)
         for module, constant in (
-                (md, "CONFIGURATION"), (md, "RULES"), (watch, "DEFAULTS"), (watch, "UNITS"), (lvm, "MAIN_FILE"), (lvm, "FILTER_FILE")):
+                (md_conf, "CONFIGURATION"), (md_conf, "RULES"), (watch, "DEFAULTS"), (watch, "UNITS"),
+                (lvm, "MAIN_FILE"), (lvm, "FILTER_FILE")):
             monkeypatch.setattr(module, constant, self.real(getattr(module, constant)))
         monkeypatch.setattr(md_replace, "time", _Time(self))
         assert lvm_volumes.lvm is lvm

@@ -12,6 +12,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils import stora
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block import look
 from ansible_collections.xenfold.consolidation.plugins.module_utils.files import BrokenBlock, with_block
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import configuration as md_conf
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import host as md_host
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import model
 from hypothesis import given
@@ -203,12 +204,12 @@ def test_a_complete_array_lacks_nothing():
 
 
 @pytest.mark.parametrize(("text", "line"), [
-    (f"MAILADDR root\nARRAY /dev/md127 UUID=a:b:c:d\n# BEGIN {md.OWNER}\nPROGRAM x\n", 3),
-    (f"ARRAY /dev/md127 UUID=a:b:c:d\n  name=x\n\n# END {md.OWNER}\nPROGRAM x\n", 4),
+    (f"MAILADDR root\nARRAY /dev/md127 UUID=a:b:c:d\n# BEGIN {md_conf.OWNER}\nPROGRAM x\n", 3),
+    (f"ARRAY /dev/md127 UUID=a:b:c:d\n  name=x\n\n# END {md_conf.OWNER}\nPROGRAM x\n", 4),
 ])
 def test_a_broken_block_is_told_with_the_line_of_the_file(text, line):
     with pytest.raises(BrokenBlock, match=f"^line {line}: '# "):
-        md.configuration(text, {"guests": "a:b:c:d"})
+        md_conf.mdadm_conf(text, {"guests": "a:b:c:d"})
 
 
 @pytest.mark.parametrize(("size", "right"), [(2 * GIB, True), (int(1.87 * GIB), True), (int(1.85 * GIB), False), (4 * GIB, True)])
@@ -263,13 +264,13 @@ def test_uuids_differ_between_hosts_and_names_and_never_change():
 
 def test_mdadm_conf_keeps_other_lines_and_has_each_array_once():
     text = "HOMEHOST <system>\nARRAY /dev/md/root UUID=1:2:3:4\nARRAY /dev/md127 UUID=a:b:c:d\n"
-    once = md.configuration(text, {"guests": "a:b:c:d"})
+    once = md_conf.mdadm_conf(text, {"guests": "a:b:c:d"})
     assert once.count("a:b:c:d") == 1
     assert "ARRAY /dev/md/guests metadata=1.2 UUID=a:b:c:d\n" in once
     assert "ARRAY /dev/md/root UUID=1:2:3:4\n" in once
     assert once.startswith("HOMEHOST <system>\n")
-    assert md.configuration(once, {"guests": "a:b:c:d"}) == once
-    other = md.configuration(once, {"other": "e:f:0:1"})
+    assert md_conf.mdadm_conf(once, {"guests": "a:b:c:d"}) == once
+    other = md_conf.mdadm_conf(once, {"other": "e:f:0:1"})
     assert "a:b:c:d" not in other
     assert "ARRAY /dev/md/root UUID=1:2:3:4\n" in other
 
@@ -283,9 +284,9 @@ def test_mdadm_conf_keeps_other_lines_and_has_each_array_once():
     ("ARRAY /dev/md1 UUID=a:b:c:e\n  name=x\n\n\nPROGRAM x\n", "ARRAY /dev/md1 UUID=a:b:c:e\n  name=x\n\n\nPROGRAM x\n"),
 ])
 def test_entries_of_mdadm_conf(text, kept):
-    written = md.configuration(text, {"guests": "a:b:c:d"})
-    assert written.split(f"# BEGIN {md.OWNER}")[0].rstrip("\n") == kept.rstrip("\n")
-    assert md.configuration(written, {"guests": "a:b:c:d"}) == written
+    written = md_conf.mdadm_conf(text, {"guests": "a:b:c:d"})
+    assert written.split(f"# BEGIN {md_conf.OWNER}")[0].rstrip("\n") == kept.rstrip("\n")
+    assert md_conf.mdadm_conf(written, {"guests": "a:b:c:d"}) == written
 
 
 def test_known_arrays():
@@ -307,8 +308,8 @@ def test_a_block_written_twice_is_the_same(text, lines):
 
 @given(st.lists(st.sampled_from(["ARRAY /dev/md127 UUID=a:b", "ARRAY /dev/md1 UUID=c:d", "  name=x", "", "\t", "# a:b", "PROGRAM x"])))
 def test_mdadm_conf_written_twice_is_the_same(lines):
-    once = md.configuration("\n".join(lines), {"guests": "a:b"})
-    assert md.configuration(once, {"guests": "a:b"}) == once
+    once = md_conf.mdadm_conf("\n".join(lines), {"guests": "a:b"})
+    assert md_conf.mdadm_conf(once, {"guests": "a:b"}) == once
 
 
 @pytest.mark.parametrize(("files", "old"), [

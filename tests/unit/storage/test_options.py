@@ -10,6 +10,7 @@ from ansible_collections.xenfold.consolidation.plugins.module_utils import stora
 from ansible_collections.xenfold.consolidation.plugins.module_utils.block.look import Disk
 from ansible_collections.xenfold.consolidation.plugins.module_utils.lvm import volumes as lvm
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import arrays as md
+from ansible_collections.xenfold.consolidation.plugins.module_utils.md import configuration as md_conf
 from ansible_collections.xenfold.consolidation.plugins.module_utils.md import model, watch
 
 from tests.unit.storage.samples import ARRAY, GIB, WANTED, disk, disks, owned
@@ -174,12 +175,12 @@ def test_a_spare_goes_with_an_array_that_is_assembled():
     ("# MAILADDR root\n", "a@b", None, ["# MAILADDR root"]),
 ])
 def test_mdadm_conf_tells_one_address(text, mail, program, kept):
-    written = md.configuration(text, {"guests": "a:b"}, {"guests": "all"}, mail, program)
+    written = md_conf.mdadm_conf(text, {"guests": "a:b"}, {"guests": "all"}, mail, program)
     assert written.split("\n\n# BEGIN")[0].split("\n") == kept
     assert [line for line in written.split("\n") if line.startswith(("MAILADDR a", "PROGRAM /y"))] == (
         [f"MAILADDR {mail}"] * bool(mail) + [f"PROGRAM {program}"] * bool(program))
     assert "ARRAY /dev/md/guests metadata=1.2 spare-group=all UUID=a:b\n" in written
-    assert md.configuration(written, {"guests": "a:b"}, {"guests": "all"}, mail, program) == written
+    assert md_conf.mdadm_conf(written, {"guests": "a:b"}, {"guests": "all"}, mail, program) == written
 
 
 @pytest.mark.parametrize("text", [
@@ -188,30 +189,30 @@ def test_mdadm_conf_tells_one_address(text, mail, program, kept):
 ])
 def test_who_was_told_before_is_told_again(text):
     uuids = {"guests": "a:b"}
-    plain = md.configuration(text, uuids)
-    assert not md.block_tells(plain)
-    told = md.configuration(plain, uuids, None, "a@b", "/y")
-    other = md.configuration(told, uuids, None, "c@d", "/y")
-    assert md.block_tells(told)
-    assert md.configuration(other, uuids, None, "c@d", "/y") == other
-    back = md.configuration(other, uuids, None, "", None)
+    plain = md_conf.mdadm_conf(text, uuids)
+    assert not md_conf.block_tells(plain)
+    told = md_conf.mdadm_conf(plain, uuids, None, "a@b", "/y")
+    other = md_conf.mdadm_conf(told, uuids, None, "c@d", "/y")
+    assert md_conf.block_tells(told)
+    assert md_conf.mdadm_conf(other, uuids, None, "c@d", "/y") == other
+    back = md_conf.mdadm_conf(other, uuids, None, "", None)
     assert sorted(back.split("\n")) == sorted(plain.split("\n"))
-    assert md.configuration(back, uuids) == back
+    assert md_conf.mdadm_conf(back, uuids) == back
     # One of the two at a time.
-    half = md.configuration(told, uuids, None, None, "/y")
+    half = md_conf.mdadm_conf(told, uuids, None, None, "/y")
     assert "a@b" not in half
     assert [line for line in half.split("\n") if line.startswith("PROGRAM")] == ["PROGRAM /y"]
-    assert sorted(md.configuration(half, uuids).split("\n")) == sorted(plain.split("\n"))
+    assert sorted(md_conf.mdadm_conf(half, uuids).split("\n")) == sorted(plain.split("\n"))
 
 
 def test_a_line_that_is_written_again_is_kept_once():
-    told = md.configuration("MAILADDR root\n", {}, None, "a@b")
-    assert md.configuration(f"MAILADDR root\n{told}", {}, None, "a@b") == told
+    told = md_conf.mdadm_conf("MAILADDR root\n", {}, None, "a@b")
+    assert md_conf.mdadm_conf(f"MAILADDR root\n{told}", {}, None, "a@b") == told
 
 
 def test_a_file_of_the_package_that_was_lost_is_begun_as_the_package_does():
     told = "# mdadm.conf\n\nHOMEHOST <system>\nMAILADDR root\n# definitions\nARRAY /dev/md/0 UUID=a\n\n# This was made on Monday\n"
-    assert md.made_by_package(told) == "HOMEHOST <system>\nMAILADDR root\nARRAY /dev/md/0 UUID=a\n"
+    assert md_conf.made_by_package(told) == "HOMEHOST <system>\nMAILADDR root\nARRAY /dev/md/0 UUID=a\n"
     for text in ("", "\0" * 100):
         assert [line for line in watch.scrub_files("a", {}, text)[-1].content.splitlines() if line.startswith("AUTO")] == [
             "AUTOCHECK=false", "AUTOSCAN=true"]
