@@ -123,7 +123,17 @@ def violations(problem: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]
         found.append("infeasible without a conflict")
     if plan["status"] != "infeasible" and missing:
         found.append(f"status {plan['status']}, {len(missing)} unplaced")
-    return found + _alone(estate, placement) + _together(estate, placement) + _summary(estate, plan) + _moves(estate, placement, moves)
+    found += _alone(estate, placement) + _together(estate, placement) + _summary(estate, plan) + _moves(estate, placement, moves)
+    return found + _told(placement, plan.get("hosts") or {})
+
+
+def _told(placement: Mapping[str, str], hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Whether each host is told to have those that are placed on it."""
+    members: dict[str, list[str]] = {}
+    for name, host in sorted(placement.items()):
+        members.setdefault(host, []).append(name)
+    return [f"hosts: {host}: workloads {told['workloads']}, there are {members.get(host, [])}"
+            for host, told in hosts.items() if told["workloads"] != members.get(host, [])]
 
 
 def violations_of_moves(problem: Mapping[str, Any], placement: Mapping[str, str], moves: Sequence[Mapping[str, Any]]) -> list[str]:

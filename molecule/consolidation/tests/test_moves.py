@@ -79,8 +79,15 @@ def _moving(converged: Scene, course: Course) -> Scene:
     return converged
 
 
+def settled(scene: Scene, guest: str, here: str, there: str) -> None:
+    """The guest counts there, with what belongs to it, and nothing of it is here."""
+    scene.holds(there, f"test -L /etc/xen/auto/10-{guest}", f"test -e /etc/xen/guests/{guest}.cfg")
+    scene.holds(here, f"! test -L /etc/xen/auto/10-{guest}", f"! test -e /etc/xen/guests/{guest}.cfg")
+    scene.counts_on(there, guest, scene.counted(guest)[-1])
+
+
 def arrived(scene: Scene, course: Course, leaving: list[str], there: str, run: Callable[[], Run]) -> list[str]:
-    """Have guests moved, and see that they are there with what belongs to them, and nowhere else; returns a row for each."""
+    """Have guests moved, and see that they have settled there; returns a row for each."""
     here = course.homes[GUEST]
     after = {**course.homes, **dict.fromkeys(leaving, there)}
     begun = clock(scene)
@@ -94,9 +101,7 @@ def arrived(scene: Scene, course: Course, leaving: list[str], there: str, run: C
     for guest in leaving:
         rows.append(f"| {len(course.rows) + len(rows) + 1} | {guest} | {here} | {there} | {float(said[guest]):.1f}"
                     f" | {silence(scene, guest, begun, ended):.1f} | {ended - begun:.0f} |")
-        scene.holds(there, f"test -L /etc/xen/auto/10-{guest}", f"test -e /etc/xen/guests/{guest}.cfg")
-        scene.holds(here, f"! test -L /etc/xen/auto/10-{guest}", f"! test -e /etc/xen/guests/{guest}.cfg")
-        scene.counts_on(there, guest, scene.counted(guest)[-1])
+        settled(scene, guest, here, there)
     return rows
 
 
@@ -113,7 +118,7 @@ def nothing_was_lost(scene: Scene, course: Course) -> None:
 
 # The emulation loses a guest here more often than in other tests.
 @pytest.mark.flaky(reruns=3 if ROUNDS >= 5 else 1, only_rerun=[EmulationFault.__name__])
-@pytest.mark.parametrize(("number", "moves"), enumerate(PLANS), ids=[f"plan{number}" for number in range(1, len(PLANS) + 1)])
+@pytest.mark.parametrize(("number", "moves"), list(enumerate(PLANS)), ids=[f"plan{number}" for number in range(1, len(PLANS) + 1)])
 def test_guests_move_to_and_fro_and_miss_nothing(moving: Scene, course: Course, number: int, moves: int) -> None:
     here = course.homes[GUEST]
     there = THERE if here == HERE else HERE
@@ -162,7 +167,6 @@ def test_a_host_is_drained_live_taken_back_and_used_again(moving: Scene, course:
     places = moving.places()
     [moved] = [guest for guest in GUESTS if places[guest] == host]
     assert places == {**moving.guests, **course.homes, moved: host}
-    moving.holds(host, f"test -L /etc/xen/auto/10-{moved}", f"test -e /etc/xen/guests/{moved}.cfg")
-    moving.counts_on(host, moved, moving.counted(moved)[-1])
+    settled(moving, moved, other, host)
     course.homes = places
     nothing_was_lost(moving, course)

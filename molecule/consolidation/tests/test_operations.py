@@ -14,7 +14,7 @@ from scene import HOSTS, Scene
 from lab import faults, process
 from tests.lab.hands import ROUNDS
 
-pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes half an hour: make lab-soak")
+pytestmark = pytest.mark.skipif(ROUNDS < 2, reason="takes a quarter of an hour: make lab-soak")
 
 # A package that has a newer version in a repository of files, the only one that the host then knows.
 REPOSITORY = r"""

@@ -201,7 +201,6 @@ def _host(
         for group, size_gib in capacity.volume_groups_gib.items():
             values.setdefault(f"disk_gib:{group}", size_gib)
             sources.setdefault(f"disk_gib:{group}", f"arrays of volume group {group}")
-    reserved = {"disk_gib": sum(copies_gib.values())} | {f"disk_gib:{group}": size_gib for group, size_gib in copies_gib.items()}
     limits: dict[str, Any] = {}
     if told.get("cpu_cores") is not None:
         limits["vcpus"] = int(told["cpu_cores"])
@@ -219,6 +218,7 @@ def _host(
         "limits": dict(sorted(limits.items())),
     }
     if copies_gib:
+        reserved = {"disk_gib": sum(copies_gib.values())} | {f"disk_gib:{group}": size_gib for group, size_gib in copies_gib.items()}
         result["reserved"] = {resource: at_least(size_gib) for resource, size_gib in sorted(reserved.items()) if resource in values}
     if told.get("watts"):
         result["watts"] = dict(sorted(told["watts"].items()))

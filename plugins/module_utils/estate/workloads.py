@@ -319,12 +319,17 @@ def check_against_hosts(
                 findings.wrong((*path, key), item, key, workload[key], f"a host of the estate: {names_text(hosts)}")
         if complete:
             _check_features(findings, path, item, workload, features, everywhere)
-        for group in sorted({plain(disk["volume_group"]) for disk in _items(workload, "disks") if disk.get("drbd_minor") is not None}):
-            able = sorted(name for name, offer in features.items() if f"volume_group:{group}" in offer)
-            for key in ("current", "replica"):
-                if workload.get(key) in features and plain(workload[key]) not in able:
-                    findings.wrong((*path, key), item, key, workload[key],
-                                   f"a host with the volume group {group} of its replicated disks: {names_text(able) or 'there is none'}")
+        _check_copies(findings, path, item, workload, features)
+
+
+def _check_copies(findings: Findings, path: Path, item: str, workload: Workload, features: Mapping[str, Collection[str]]) -> None:
+    """Whether both hosts of a guest with replicated disks have their volume groups, as far as their variables are in order."""
+    for group in sorted({plain(disk["volume_group"]) for disk in _items(workload, "disks") if disk.get("drbd_minor") is not None}):
+        able = sorted(name for name, offer in features.items() if f"volume_group:{group}" in offer)
+        for key in ("current", "replica"):
+            if workload.get(key) in features and plain(workload[key]) not in able:
+                findings.wrong((*path, key), item, key, workload[key],
+                               f"a host with the volume group {group} of its replicated disks: {names_text(able) or 'there is none'}")
 
 
 def _check_features(

@@ -204,12 +204,11 @@ def _build(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: 
     overcommit = {name: exact((policy.get("overcommit") or {}).get(name, 1)) for name in resources}
     spare = {name: 1 - exact((policy.get("headroom") or {}).get(name, 0)) for name in resources}
 
-    def per_host(value: Any) -> Ints:
-        return np.array([[value(host["capacity"].get(name, 0), name) for name in resources] for host in hosts],
+    def per_host(key: str, value: Any) -> Ints:
+        return np.array([[value((host.get(key) or {}).get(name, 0), name) for name in resources] for host in hosts],
                         dtype=np.int64).reshape(len(hosts), len(resources))
 
-    reserved = np.array([[scaled((host.get("reserved") or {}).get(name, 0)) for name in resources] for host in hosts],
-                        dtype=np.int64).reshape(len(hosts), len(resources))
+    reserved = per_host("reserved", lambda value, name: scaled(value))
 
     def nodes_of(host: Mapping[str, Any]) -> Nodes | None:
         if "numa_nodes" not in host:
@@ -231,9 +230,9 @@ def _build(hosts: list[dict[str, Any]], workloads: list[dict[str, Any]], rules: 
     made = tuple(_workload(w, cost, host_index) for w, cost in zip(workloads, costs, strict=True))
     return Problem(
         hosts=made_hosts, workloads=made, resources=resources, rules=tuple(specs), policy=settled,
-        raw=per_host(lambda value, name: scaled(value)),
-        capacity=np.maximum(per_host(lambda value, name: product(value, overcommit[name])) - reserved, 0),
-        usable=np.maximum(per_host(lambda value, name: product(value, overcommit[name], spare[name])) - reserved, 0),
+        raw=per_host("capacity", lambda value, name: scaled(value)),
+        capacity=np.maximum(per_host("capacity", lambda value, name: product(value, overcommit[name])) - reserved, 0),
+        usable=np.maximum(per_host("capacity", lambda value, name: product(value, overcommit[name], spare[name])) - reserved, 0),
         demand=demand, current=np.array([w.current for w in made], dtype=np.int64),
         move_cost=np.array(costs, dtype=np.int64), zone=np.array([zones.index(_zone(h)) for h in hosts], dtype=np.int64),
         nodes=tuple(nodes_of(host) for host in hosts),

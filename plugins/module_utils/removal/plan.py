@@ -171,8 +171,7 @@ def _put_aside(name: str, forced: bool, host: Host, others: Others, planned: Ite
     # `web-1-data` is the disk `1-data` of `web` as well as the disk `data` of `web-1`, which may not be here yet.
     found.errors += [f"guest {name!r}: volume {volume} is called like a disk of guest {other!r} of the estate; rename it by lvrename,"
                      f" and in the configuration of {name!r}, when it is not for that one"
-                     for volume in sorted(own) for other in sorted(planned)
-                     if other.startswith(f"{name}-") and _lv(volume).startswith(f"{other}-")]
+                     for volume in sorted(own) for other in _others_called_so(_lv(volume), name, planned)]
     found.removals.append(Removal(
         name, links, tuple(sorted(own - marked)), domain, bool(domain and domain.state != "running"),
         tuple(key for key, known in resources.items() if host.replicated.state(known.minor).up), tuple(sorted(own)),
@@ -181,8 +180,14 @@ def _put_aside(name: str, forced: bool, host: Host, others: Others, planned: Ite
 
 def _is_seed(lv: str, name: str, planned: Iterable[str]) -> bool:
     """Whether a volume is called like a seed of the guest, and not like a disk of another one of the estate."""
-    return (lv.startswith(f"{name}-") and first_boot.SEED_NAME.fullmatch(lv.removeprefix(f"{name}-")) is not None
-            and not any(lv.startswith(f"{other}-") for other in planned if other.startswith(f"{name}-")))
+    start = f"{name}-"
+    seed = lv.startswith(start) and first_boot.SEED_NAME.fullmatch(lv.removeprefix(start)) is not None
+    return seed and not _others_called_so(lv, name, planned)
+
+
+def _others_called_so(lv: str, name: str, planned: Iterable[str]) -> list[str]:
+    """The guests of the estate that could have a disk of this name as well, by a longer name of their own."""
+    return [other for other in sorted(planned) if other.startswith(f"{name}-") and lv.startswith(f"{other}-")]
 
 
 def _lv(volume: str) -> str:

@@ -96,9 +96,7 @@ def test_both_agree(written: dict[str, Any], seed: int) -> None:
     for spoil in SPOILS:
         spoilt = copy.deepcopy(plan)
         spoil(random.Random(seed), spoilt, [host["name"] for host in problem["hosts"]])
-        # What the plan tells of each host follows from the rest, and the fast one does not look at it.
-        exact = [line for line in verifier.violations(problem, spoilt) if not line.startswith("hosts: ")]
-        fast = check.violations(problem, spoilt)
+        fast, exact = check.violations(problem, spoilt), verifier.violations(problem, spoilt)
         assert bool(fast) == bool(exact), (spoil.__name__, fast, exact)
 
 

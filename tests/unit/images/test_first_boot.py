@@ -156,6 +156,7 @@ def test_the_same_content_is_the_same_volume(change):
 
 def test_the_name_of_a_seed_does_not_change_with_the_collection():
     assert seed_of(GUEST)["name"] == "seed-ec31c767"
+    assert first_boot.SEED_NAME.fullmatch(seed_of(GUEST)["name"])
 
 
 NETWORK = FIRST["networks"][0]
